@@ -1,0 +1,37 @@
+/* Memory: an arena for everything that dies together, and heap calls that do
+ * not return NULL. When the system refuses memory the process ends with one
+ * sentence on stderr and exit status 1: sizes taken from input are bounded by
+ * the caller before they get here. */
+#ifndef CG_BASE_ARENA_H
+#define CG_BASE_ARENA_H
+
+#include <stddef.h>
+
+typedef struct cg_arena_block cg_arena_block;
+
+typedef struct cg_arena {
+    cg_arena_block *head;
+    char *next, *end;
+    size_t used; /* bytes handed out */
+} cg_arena;
+
+void cg_arena_init(cg_arena *a);
+void cg_arena_free(cg_arena *a); /* all blocks; the arena can be used again */
+
+/* 16-byte aligned; cg_arena_alloc is zeroed. size 0 gives a valid pointer. */
+void *cg_arena_alloc(cg_arena *a, size_t size);
+void *cg_arena_dup(cg_arena *a, const void *p, size_t size);
+char *cg_arena_strdup(cg_arena *a, const char *s);
+char *cg_arena_strndup(cg_arena *a, const char *s, size_t n);
+char *cg_arena_printf(cg_arena *a, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+#define cg_arena_new(a, T) ((T *)cg_arena_alloc((a), sizeof(T)))
+#define cg_arena_array(a, T, n)                                               \
+    ((T *)cg_arena_alloc((a), sizeof(T) * (size_t)(n)))
+
+void *cg_xcalloc(size_t n, size_t size);
+void *cg_xrealloc(void *p, size_t size);
+void cg_xfree(void *p);
+
+#endif

@@ -1,0 +1,158 @@
+#include "base/io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+
+static cg_err read_pipe(cg_file_map *m, int fd, size_t max)
+{
+    size_t cap = 1 << 16, len = 0;
+    unsigned char *buf = cg_xrealloc(NULL, cap);
+    for (;;) {
+        ssize_t n = read(fd, buf + len, cap - len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 || len + (size_t)n > max) {
+            cg_xfree(buf);
+            return n < 0 ? cg_fail(CG_EIO, "cannot read: %s", strerror(errno))
+                         : cg_fail(CG_ELIMIT,
+                                   "more than %zu bytes from a pipe; "
+                                   "give a file, which is mapped", max);
+        }
+        if (n == 0)
+            break;
+        len += (size_t)n;
+        if (len == cap)
+            buf = cg_xrealloc(buf, cap *= 2);
+    }
+    *m = (cg_file_map){.data = buf, .size = len, .heap = 1};
+    return CG_OK;
+}
+
+static cg_err map_regular(cg_file_map *m, int fd, size_t size)
+{
+    *m = (cg_file_map){.size = size};
+    if (size == 0)
+        return CG_OK;
+    void *p = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (p == MAP_FAILED)
+        return cg_fail(CG_EIO, "cannot map: %s", strerror(errno));
+    /* Only headers between payloads are touched: read-ahead is waste. */
+    madvise(p, size, MADV_RANDOM);
+    m->data = p;
+    return CG_OK;
+}
+
+cg_err cg_file_open(cg_file_map *m, const char *path, size_t max_pipe)
+{
+    *m = (cg_file_map){0};
+    int std = strcmp(path, "-") == 0;
+    int fd = std ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return cg_fail(CG_EIO, "cannot open: %s", strerror(errno));
+    struct stat st;
+    cg_err err;
+    if (fstat(fd, &st) < 0)
+        err = cg_fail(CG_EIO, "cannot stat: %s", strerror(errno));
+    else if (S_ISDIR(st.st_mode))
+        err = cg_fail(CG_EIO, "is a directory");
+    else if (S_ISREG(st.st_mode))
+        err = map_regular(m, fd, (size_t)st.st_size);
+    else
+        err = read_pipe(m, fd, max_pipe);
+    if (!std)
+        close(fd);
+    return err;
+}
+
+void cg_file_close(cg_file_map *m)
+{
+    if (m->heap)
+        cg_xfree((void *)m->data);
+    else if (m->data)
+        munmap((void *)m->data, m->size);
+    *m = (cg_file_map){0};
+}
+
+static void out_free(cg_out *o)
+{
+    cg_xfree(o->path);
+    cg_xfree(o->temp);
+    *o = (cg_out){0};
+}
+
+cg_err cg_out_open(cg_out *o, const char *path)
+{
+    *o = (cg_out){0};
+    if (strcmp(path, "-") == 0) {
+        o->f = stdout;
+        return CG_OK;
+    }
+    size_t n = strlen(path);
+    o->path = cg_xcalloc(1, n + 1);
+    memcpy(o->path, path, n);
+    struct stat st;
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+        /* a device or a pipe: nothing to rename over */
+        o->f = fopen(path, "we");
+    } else {
+        o->temp = cg_xcalloc(1, n + 8);
+        memcpy(o->temp, path, n);
+        memcpy(o->temp + n, ".XXXXXX", 8);
+        int fd = mkostemp(o->temp, O_CLOEXEC);
+        mode_t mask = umask(0);
+        umask(mask);
+        if (fd >= 0 && fchmod(fd, 0666 & ~mask) == 0)
+            o->f = fdopen(fd, "w");
+        if (fd >= 0 && !o->f) {
+            close(fd);
+            unlink(o->temp);
+        }
+    }
+    if (!o->f) {
+        cg_err err = cg_fail(CG_EIO, "cannot write %s: %s", path,
+                             strerror(errno));
+        out_free(o);
+        return err;
+    }
+    return CG_OK;
+}
+
+cg_err cg_out_commit(cg_out *o)
+{
+    const char *name = o->path ? o->path : "standard output";
+    int bad = fflush(o->f) != 0 || ferror(o->f);
+    if (!o->path)
+        return bad ? cg_fail(CG_EIO, "cannot write %s: %s", name,
+                             strerror(errno))
+                   : CG_OK;
+    if (o->temp && !bad)
+        bad = fsync(fileno(o->f)) != 0;
+    bad |= fclose(o->f) != 0;
+    if (o->temp && !bad)
+        bad = rename(o->temp, o->path) != 0;
+    cg_err err = CG_OK;
+    if (bad) {
+        err = cg_fail(CG_EIO, "cannot write %s: %s", name, strerror(errno));
+        if (o->temp)
+            unlink(o->temp);
+    }
+    out_free(o);
+    return err;
+}
+
+void cg_out_abandon(cg_out *o)
+{
+    if (!o->path)
+        return;
+    fclose(o->f);
+    if (o->temp)
+        unlink(o->temp);
+    out_free(o);
+}
