@@ -1,0 +1,161 @@
+/* The last steps of simplify: data movement goes, sums become n-ary.
+ *
+ * A movement operator's readers read its input and keep the type they saw as
+ * their operand's view, so costs and HWC do not change. Padding, triangular
+ * masks and overlapping folds make new numbers: they stay. */
+#include <string.h>
+
+#include "passes/simplify.h"
+
+static bool constant_from(cg_rewrite *rw, const cg_node *n, uint32_t k)
+{
+    for (; k < n->n_in; k++)
+        if (n->in[k].v && !cg_rw_const(rw, cg_rw_in(rw, n, k)))
+            return false;
+    return true;
+}
+
+static bool drop(cg_rewrite *rw, cg_node *n, size_t k)
+{
+    cg_operand x = cg_rw_in(rw, n, k);
+    if (!x.v)
+        return false;
+    for (uint32_t i = 0; i < n->n_out; i++)
+        if (n->out[i])
+            cg_rw_alias(rw, n->out[i], x.v);
+    cg_rw_kill(rw, n);
+    return true;
+}
+
+static bool drop_moves(cg_rewrite *rw, cg_node *n)
+{
+    return drop(rw, n, 0);
+}
+
+/* By data, which elements move where is a result of the network. */
+static bool drop_fixed(cg_rewrite *rw, cg_node *n)
+{
+    return constant_from(rw, n, 1) && drop(rw, n, 0);
+}
+
+/* data[indices] = updates with constant indices is movement where one of the
+ * two is a constant; with both from the network it joins them. */
+static bool drop_scatter(cg_rewrite *rw, cg_node *n)
+{
+    if (!cg_rw_const(rw, cg_rw_in(rw, n, 1)) ||
+        strcmp(cg_attr_string(n, "reduction", "none"), "none") != 0)
+        return false;
+    if (cg_rw_const(rw, cg_rw_in(rw, n, 0)))
+        return drop(rw, n, 2);
+    return cg_rw_const(rw, cg_rw_in(rw, n, 2)) && drop(rw, n, 0);
+}
+
+static bool drop_element(cg_rewrite *rw, cg_node *n)
+{
+    cg_node *split = cg_rw_def(rw, cg_rw_in(rw, n, 0),
+                               CG_OP_SPLIT_TO_SEQUENCE);
+    if (!split || !n->out[0] || !constant_from(rw, n, 1))
+        return false;
+    cg_rw_alias(rw, n->out[0], cg_rw_in(rw, split, 0).v);
+    cg_rw_kill(rw, n);
+    return true;
+}
+
+static const struct {
+    cg_op op;
+    bool (*drop)(cg_rewrite *rw, cg_node *n);
+} movers[] = {
+    {CG_OP_RESHAPE, drop_moves},
+    {CG_OP_FLATTEN, drop_moves},
+    {CG_OP_SQUEEZE, drop_moves},
+    {CG_OP_UNSQUEEZE, drop_moves},
+    {CG_OP_TRANSPOSE, drop_moves},
+    {CG_OP_EXPAND, drop_moves},
+    {CG_OP_TILE, drop_moves},
+    {CG_OP_SLICE, drop_moves},
+    {CG_OP_SPLIT, drop_moves},
+    {CG_OP_BIT_CAST, drop_moves},
+    {CG_OP_CROP, drop_moves},
+    {CG_OP_DEPTH_TO_SPACE, drop_moves},
+    {CG_OP_SPACE_TO_DEPTH, drop_moves},
+    {CG_OP_REVERSE_SEQUENCE, drop_fixed},
+    {CG_OP_GATHER, drop_fixed},
+    {CG_OP_GATHER_ELEMENTS, drop_fixed},
+    {CG_OP_GATHER_ND, drop_fixed},
+    {CG_OP_COMPRESS, drop_fixed},
+    {CG_OP_SCATTER_ELEMENTS, drop_scatter},
+    {CG_OP_SCATTER_ND, drop_scatter},
+    {CG_OP_SEQUENCE_AT, drop_element},
+};
+
+bool cg_simplify_move(cg_rewrite *rw, cg_node *n)
+{
+    for (size_t i = 0; i < sizeof movers / sizeof movers[0]; i++)
+        if (movers[i].op == n->op)
+            return movers[i].drop(rw, n);
+    return false;
+}
+
+/* -- sums --------------------------------------------------------------- */
+
+typedef CG_ARRAY(cg_operand) operands;
+
+/* The Add below operand k that melts into n: n is its only reader. */
+static cg_node *melting(cg_rewrite *rw, const cg_node *n, uint32_t k)
+{
+    cg_node *p = cg_rw_only(rw, n->in[k], CG_OP_ADD);
+    return p && p->region == n->region && !cg_attr_find(p, "broadcast_axis") &&
+                   !cg_attr_find(n, "broadcast_axis")
+               ? p
+               : NULL;
+}
+
+/* Operands of the whole tree of Adds below n, left to right. A stack of
+ * operands, since a chain can be as long as the graph. */
+static void collect_terms(cg_rewrite *rw, cg_node *n, operands *out)
+{
+    operands stack = {0};
+    CG_ARRAY(cg_node *) gone = {0};
+    for (uint32_t k = n->n_in; k-- > 0;)
+        cg_array_push(&stack, n->in[k]);
+    while (stack.len) {
+        cg_operand o = stack.data[--stack.len];
+        cg_node one = *n; /* looks like n reading o */
+        one.in = &o;
+        cg_node *p = o.v ? melting(rw, &one, 0) : NULL;
+        if (!p) {
+            cg_array_push(out, o);
+            continue;
+        }
+        for (uint32_t k = p->n_in; k-- > 0;)
+            cg_array_push(&stack, p->in[k]);
+        cg_array_push(&gone, p);
+    }
+    for (size_t i = 0; i < gone.len; i++)
+        gone.data[i]->dead = true;
+    cg_array_free(&stack);
+    cg_array_free(&gone);
+}
+
+/* From the last Add to the first: an Add that has melted is dead when its turn
+ * comes, so each is read once. */
+void cg_simplify_sums(cg_rewrite *rw)
+{
+    cg_graph *g = rw->g;
+    for (size_t i = 0; i < g->regions.len; i++) {
+        cg_region *r = g->regions.data[i];
+        for (size_t j = r->nodes.len; j-- > 0;) {
+            cg_node *n = r->nodes.data[j];
+            if (n->dead || n->op != CG_OP_ADD)
+                continue;
+            operands terms = {0};
+            collect_terms(rw, n, &terms);
+            if (terms.len > n->n_in) {
+                n->in = cg_arena_dup(&g->arena, terms.data,
+                                     terms.len * sizeof *terms.data);
+                n->n_in = (uint32_t)terms.len;
+            }
+            cg_array_free(&terms);
+        }
+    }
+}
