@@ -1,0 +1,572 @@
+/* onnx2cg: ONNX files (or .cg text) to computation graphs. */
+#include <dirent.h>
+#include <errno.h>
+#include <getopt.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "frontend/onnx/onnx.h"
+#include "ir/gaps.h"
+#include "ir/text.h"
+#include "passes/passes.h"
+#include "tools/table.h"
+
+static const char usage[] =
+"usage: onnx2cg [options] MODEL|DIR...\n"
+"Turns ONNX models (or .cg texts) into computation graphs: atomic operators\n"
+"with shapes, parameters, multiply-adds and FLOPs. Weights are never read.\n"
+"\n"
+"output (default: a table)\n"
+"  --stats               one JSON object a line: counts, hash, operators\n"
+"  --shapes              one JSON object a line: tensor name -> dims\n"
+"  --format cg|json|dot  the graph itself\n"
+"  -o, --output PATH     to a file; of several models: a directory\n"
+"\n"
+"what is computed\n"
+"  --input-shape NAME=D,D,...  shape of an input (repeatable)\n"
+"  --dim NAME=N          value of a symbolic dim; '*=N' for all others;\n"
+"                        NAME=? keeps it (the batch is 1 otherwise)\n"
+"  --fold-batchnorm      fold BatchNorm into the Conv or MatMul before it\n"
+"  --spectrum            the 21 smallest Laplacian eigenvalues\n"
+"  --strict              unknown operators and open shapes are errors\n"
+"\n"
+"  -j, --jobs N          models at a time\n"
+"  --print-after=PASS    the graph after a pass (or import), on stderr\n"
+"  --time                milliseconds of each pass, on stderr\n"
+"  -q, --quiet           no warnings\n"
+"  --version, --help\n";
+
+typedef enum format { TABLE, STATS, SHAPES, CG, JSON, DOT } format;
+static const char *const suffix[] = {".txt", ".json", ".json",
+                                     ".cg",  ".json", ".dot"};
+
+typedef struct options {
+    CG_ARRAY(cg_input_shape) shapes;
+    CG_ARRAY(cg_dim_binding) dims;
+    CG_ARRAY(char *) files; /* heap strings */
+    CG_ARRAY(char *) owned;
+    cg_onnx_opts onnx;
+    cg_facts wanted;
+    format format;
+    bool several, quiet, time;
+    const char *output;
+    int print_after; /* pass, CG_PASS_COUNT: import, -1: none */
+    int jobs;
+} options;
+
+/* What one model gives: text for stdout or a file, text for stderr. */
+typedef struct result {
+    char *out, *err;
+    size_t out_len, err_len;
+    bool failed, done;
+} result;
+
+/* -- one model ------------------------------------------------------------- */
+
+typedef struct trace {
+    const options *o;
+    const char *file;
+    FILE *err;
+} trace;
+
+static void after_pass(void *user, cg_graph *g, cg_pass_id pass, double ms)
+{
+    trace *t = user;
+    if (t->o->time)
+        fprintf(t->err, "onnx2cg: %s: %-14s %9.3f ms\n", t->file,
+                cg_pass_table[pass].name, ms);
+    if (t->o->print_after == (int)pass)
+        cg_print_text(t->err, g);
+}
+
+static double now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+static bool is_text(const char *path)
+{
+    size_t n = strlen(path);
+    return n > 3 && strcmp(path + n - 3, ".cg") == 0;
+}
+
+static cg_err load(const options *o, const char *path, cg_graph **g)
+{
+    if (!is_text(path))
+        return cg_import_onnx(path, &o->onnx, g);
+    cg_file_map m;
+    CG_TRY(cg_file_open(&m, path, (size_t)1 << 30));
+    cg_err err = cg_parse_text((const char *)m.data, m.size, g);
+    cg_file_close(&m);
+    return err;
+}
+
+static void print_warnings(const trace *t, const cg_graph *g)
+{
+    for (size_t i = 0; i < g->warnings.len && !t->o->quiet; i++) {
+        const cg_warning *w = &g->warnings.data[i];
+        /* through the error path, which escapes what files put into names */
+        if (w->node)
+            cg_fail(CG_OK, "%s: warning: node '%s': %s", t->file, w->node,
+                    w->text);
+        else
+            cg_fail(CG_OK, "%s: warning: %s", t->file, w->text);
+        fprintf(t->err, "onnx2cg: %s\n", cg_error());
+    }
+}
+
+static cg_err strict_check(const options *o, cg_graph *g)
+{
+    size_t n;
+    if (!o->onnx.strict || o->format == SHAPES)
+        return CG_OK;
+    const cg_gap *gap = cg_graph_gaps(g, &n);
+    if (n == 0)
+        return CG_OK;
+    return cg_fail(CG_EUNSUPPORTED, "node '%s': %s not known: %s", gap->node,
+                   gap->what, gap->why);
+}
+
+static void print_graph(const options *o, FILE *f, cg_graph *g,
+                        const char *file)
+{
+    switch (o->format) {
+    case TABLE: cg_print_table(f, g, file); break;
+    case STATS: cg_print_stats(f, g, file); break;
+    case SHAPES: cg_print_shapes(f, g); break;
+    case CG: cg_print_text(f, g); break;
+    case JSON: cg_print_json(f, g); break;
+    case DOT: cg_print_dot(f, g); break;
+    }
+}
+
+static cg_err convert(const options *o, trace *t, FILE *f)
+{
+    cg_graph *g = NULL;
+    double start = now_ms();
+    CG_TRY(load(o, t->file, &g));
+    if (o->time)
+        fprintf(t->err, "onnx2cg: %s: %-14s %9.3f ms\n", t->file, "import",
+                now_ms() - start);
+    if (o->print_after == CG_PASS_COUNT)
+        cg_print_text(t->err, g);
+    cg_pass_hook hook = {after_pass, t};
+    cg_err err = cg_run_passes(g, o->wanted, &hook);
+    if (err == CG_OK)
+        err = strict_check(o, g);
+    if (err == CG_OK) {
+        print_warnings(t, g);
+        print_graph(o, f, g, t->file);
+    }
+    cg_graph_free(g);
+    return err;
+}
+
+/* The output path of one model among several: DIR/name.suffix. */
+static char *output_path(const options *o, const char *file)
+{
+    const char *base = strrchr(file, '/') ? strrchr(file, '/') + 1 : file;
+    const char *dot = strrchr(base, '.');
+    int stem = dot && dot != base ? (int)(dot - base) : (int)strlen(base);
+    char *path;
+    if (asprintf(&path, "%s/%.*s%s", o->output, stem, base,
+                 suffix[o->format]) < 0)
+        return NULL;
+    return path;
+}
+
+static cg_err write_result(const options *o, const char *file, const char *s,
+                           size_t n)
+{
+    char *path = o->several ? output_path(o, file) : strdup(o->output);
+    if (!path)
+        return cg_fail(CG_EIO, "out of memory");
+    cg_out out;
+    cg_err err = cg_out_open(&out, path);
+    if (err == CG_OK) {
+        fwrite(s, 1, n, out.f);
+        err = cg_out_commit(&out);
+    }
+    free(path);
+    return err;
+}
+
+static void run_one(const options *o, const char *file, result *r)
+{
+    FILE *out = open_memstream(&r->out, &r->out_len);
+    FILE *err = open_memstream(&r->err, &r->err_len);
+    if (!out || !err)
+        abort();
+    trace t = {o, file, err};
+    cg_err e = convert(o, &t, out);
+    fclose(out);
+    if (e == CG_OK && o->output) {
+        e = write_result(o, file, r->out, r->out_len);
+        r->out_len = 0;
+    }
+    if (e != CG_OK) {
+        cg_fail_in(e, "onnx2cg: %s", strcmp(file, "-") ? file : "(stdin)");
+        fprintf(err, "%s\n", cg_error());
+        r->failed = true;
+        r->out_len = 0;
+    }
+    fclose(err);
+}
+
+/* -- many models ------------------------------------------------------------ */
+
+typedef struct pool {
+    const options *o;
+    result *results;
+    atomic_size_t next;
+    pthread_mutex_t lock;
+    pthread_cond_t finished;
+} pool;
+
+static void *work(void *arg)
+{
+    pool *p = arg;
+    for (;;) {
+        size_t i = atomic_fetch_add(&p->next, 1);
+        if (i >= p->o->files.len)
+            return NULL;
+        run_one(p->o, p->o->files.data[i], &p->results[i]);
+        pthread_mutex_lock(&p->lock);
+        p->results[i].done = true;
+        pthread_cond_signal(&p->finished);
+        pthread_mutex_unlock(&p->lock);
+    }
+}
+
+static void progress(const options *o, size_t done)
+{
+    if (o->quiet || o->files.len < 10 || !isatty(STDERR_FILENO))
+        return;
+    fprintf(stderr, "\r%zu/%zu models%s", done, o->files.len,
+            done == o->files.len ? "\n" : "");
+}
+
+/* Prints result i and lets it go; output stays in the order of the input. */
+static bool print_result(const options *o, size_t i, result *r)
+{
+    fwrite(r->err, 1, r->err_len, stderr);
+    if (r->out_len && o->format == TABLE && i > 0)
+        putchar('\n');
+    fwrite(r->out, 1, r->out_len, stdout);
+    free(r->out);
+    free(r->err);
+    return r->failed;
+}
+
+static size_t run_all(const options *o)
+{
+    size_t n = o->files.len, failed = 0;
+    pool p = {.o = o, .results = cg_xcalloc(n, sizeof(result))};
+    pthread_mutex_init(&p.lock, NULL);
+    pthread_cond_init(&p.finished, NULL);
+    size_t threads = (size_t)o->jobs < n ? (size_t)o->jobs : n;
+    pthread_t *id = cg_xcalloc(threads, sizeof *id);
+    size_t started = 0;
+    while (threads > 1 && started < threads &&
+           pthread_create(&id[started], NULL, work, &p) == 0)
+        started++;
+    for (size_t i = 0; i < n; i++) {
+        if (started == 0)
+            run_one(o, o->files.data[i], &p.results[i]);
+        pthread_mutex_lock(&p.lock);
+        while (started && !p.results[i].done)
+            pthread_cond_wait(&p.finished, &p.lock);
+        pthread_mutex_unlock(&p.lock);
+        failed += print_result(o, i, &p.results[i]);
+        progress(o, i + 1);
+    }
+    for (size_t i = 0; i < started; i++)
+        pthread_join(id[i], NULL);
+    cg_xfree(id);
+    cg_xfree(p.results);
+    return failed;
+}
+
+/* -- command line -------------------------------------------------------------- */
+
+static char *keep(options *o, const char *s, size_t n)
+{
+    char *copy = cg_xcalloc(n + 1, 1);
+    memcpy(copy, s, n);
+    cg_array_push(&o->owned, copy);
+    return copy;
+}
+
+static cg_err parse_number(const char *s, char **end, int64_t *out)
+{
+    errno = 0;
+    long long v = strtoll(s, end, 10);
+    if (*end == s || errno || v < 0)
+        return cg_fail(CG_EUSAGE, "'%s' is not a size", s);
+    *out = v;
+    return CG_OK;
+}
+
+/* NAME=1,3,224,224; the last '=' (or else ':') ends the name, since names may
+ * hold either. */
+static cg_err parse_shape(options *o, const char *arg)
+{
+    const char *eq = strrchr(arg, '=');
+    if (!eq)
+        eq = strrchr(arg, ':');
+    if (!eq || eq == arg)
+        return cg_fail(CG_EUSAGE,
+                       "--input-shape wants NAME=D,D,..., not '%s'", arg);
+    cg_input_shape s = {.name = keep(o, arg, (size_t)(eq - arg))};
+    const char *p = eq + 1;
+    while (*p) {
+        char *end;
+        if (s.rank == CG_MAX_RANK)
+            return cg_fail(CG_EUSAGE, "more than %d dims in '%s'",
+                           CG_MAX_RANK, arg);
+        CG_TRY(parse_number(p, &end, &s.dims[s.rank++]));
+        if (*end && ((*end != ',' && *end != 'x') || !end[1]))
+            return cg_fail(CG_EUSAGE, "'%s' is not a shape", eq + 1);
+        p = *end ? end + 1 : end;
+    }
+    cg_array_push(&o->shapes, s);
+    return CG_OK;
+}
+
+static cg_err parse_dim(options *o, const char *arg)
+{
+    const char *eq = strrchr(arg, '=');
+    cg_dim_binding b;
+    char *end;
+    if (!eq || eq == arg)
+        return cg_fail(CG_EUSAGE, "--dim wants NAME=N, not '%s'", arg);
+    b.value = CG_DIM_OPEN;
+    if (strcmp(eq + 1, "?") != 0) {
+        CG_TRY(parse_number(eq + 1, &end, &b.value));
+        if (*end)
+            return cg_fail(CG_EUSAGE, "'%s' is not a size", eq + 1);
+    }
+    b.name = keep(o, arg, (size_t)(eq - arg));
+    cg_array_push(&o->dims, b);
+    return CG_OK;
+}
+
+static cg_err parse_format(options *o, const char *arg)
+{
+    static const struct { const char *name; format f; } formats[] = {
+        {"cg", CG}, {"json", JSON}, {"dot", DOT}, {"table", TABLE}};
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
+        if (strcmp(arg, formats[i].name) == 0) {
+            o->format = formats[i].f;
+            return CG_OK;
+        }
+    return cg_fail(CG_EUSAGE, "--format is cg, json, dot or table, not '%s'",
+                   arg);
+}
+
+static cg_err parse_print_after(options *o, const char *arg)
+{
+    o->print_after = strcmp(arg, "import") == 0 ? CG_PASS_COUNT
+                                                : cg_pass_find(arg);
+    if (o->print_after >= 0)
+        return CG_OK;
+    char names[256] = "import";
+    for (int i = 0; i < CG_PASS_COUNT; i++) {
+        strcat(names, ", ");
+        strcat(names, cg_pass_table[i].name);
+    }
+    return cg_fail(CG_EUSAGE, "no pass '%s'; there are: %s", arg, names);
+}
+
+enum { OPT_STATS = 256, OPT_SHAPES, OPT_FORMAT, OPT_INPUT_SHAPE, OPT_DIM,
+       OPT_FOLD_BN, OPT_SPECTRUM, OPT_STRICT, OPT_PRINT_AFTER, OPT_TIME,
+       OPT_VERSION, OPT_HELP };
+
+static const struct option long_options[] = {
+    {"stats", no_argument, NULL, OPT_STATS},
+    {"shapes", no_argument, NULL, OPT_SHAPES},
+    {"format", required_argument, NULL, OPT_FORMAT},
+    {"output", required_argument, NULL, 'o'},
+    {"input-shape", required_argument, NULL, OPT_INPUT_SHAPE},
+    {"dim", required_argument, NULL, OPT_DIM},
+    {"fold-batchnorm", no_argument, NULL, OPT_FOLD_BN},
+    {"spectrum", no_argument, NULL, OPT_SPECTRUM},
+    {"strict", no_argument, NULL, OPT_STRICT},
+    {"jobs", required_argument, NULL, 'j'},
+    {"print-after", required_argument, NULL, OPT_PRINT_AFTER},
+    {"time", no_argument, NULL, OPT_TIME},
+    {"quiet", no_argument, NULL, 'q'},
+    {"version", no_argument, NULL, OPT_VERSION},
+    {"help", no_argument, NULL, OPT_HELP},
+    {0},
+};
+
+static cg_err parse_jobs(options *o, const char *arg)
+{
+    char *end;
+    int64_t n;
+    CG_TRY(parse_number(arg, &end, &n));
+    if (*end || n < 1 || n > 1024)
+        return cg_fail(CG_EUSAGE, "--jobs is 1 to 1024, not '%s'", arg);
+    o->jobs = (int)n;
+    return CG_OK;
+}
+
+static cg_err parse_option(options *o, int c, const char *arg)
+{
+    switch (c) {
+    case OPT_STATS: o->format = STATS; return CG_OK;
+    case OPT_SHAPES: o->format = SHAPES; return CG_OK;
+    case OPT_FORMAT: return parse_format(o, arg);
+    case 'o': o->output = arg; return CG_OK;
+    case OPT_INPUT_SHAPE: return parse_shape(o, arg);
+    case OPT_DIM: return parse_dim(o, arg);
+    case OPT_FOLD_BN: o->wanted |= CG_HAS(fold_batchnorm); return CG_OK;
+    case OPT_SPECTRUM: o->wanted |= CG_HAS(spectrum); return CG_OK;
+    case OPT_STRICT: o->onnx.strict = true; return CG_OK;
+    case 'j': return parse_jobs(o, arg);
+    case OPT_PRINT_AFTER: return parse_print_after(o, arg);
+    case OPT_TIME: o->time = true; return CG_OK;
+    case 'q': o->quiet = true; return CG_OK;
+    }
+    return cg_fail(CG_EUSAGE, "unknown option");
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* A directory stands for its .onnx files, sorted. */
+static cg_err add_input(options *o, const char *path)
+{
+    struct stat st;
+    if (strcmp(path, "-") == 0 || stat(path, &st) != 0 ||
+        !S_ISDIR(st.st_mode)) {
+        cg_array_push(&o->files, strdup(path));
+        return CG_OK;
+    }
+    o->several = true;
+    DIR *dir = opendir(path);
+    if (!dir)
+        return cg_fail(CG_EIO, "%s: cannot open: %s", path, strerror(errno));
+    size_t first = o->files.len;
+    for (struct dirent *d; (d = readdir(dir));) {
+        size_t n = strlen(d->d_name);
+        char *file;
+        if (n > 5 && strcmp(d->d_name + n - 5, ".onnx") == 0 &&
+            asprintf(&file, "%s/%s", path, d->d_name) >= 0)
+            cg_array_push(&o->files, file);
+    }
+    closedir(dir);
+    if (o->files.len == first)
+        return cg_fail(CG_EIO, "%s: no .onnx file in this directory", path);
+    qsort(o->files.data + first, o->files.len - first, sizeof *o->files.data,
+          by_name);
+    return CG_OK;
+}
+
+/* Two inputs of one name would overwrite each other's output. */
+static cg_err check_outputs(const options *o)
+{
+    if (!o->several || !o->output)
+        return CG_OK;
+    if (mkdir(o->output, 0777) != 0 && errno != EEXIST)
+        return cg_fail(CG_EIO, "cannot make directory %s: %s", o->output,
+                       strerror(errno));
+    cg_map seen = {0};
+    cg_err err = CG_OK;
+    CG_ARRAY(char *) paths = {0};
+    for (size_t i = 0; i < o->files.len && err == CG_OK; i++) {
+        char *path = output_path(o, o->files.data[i]);
+        cg_array_push(&paths, path);
+        if (cg_map_get(&seen, path))
+            err = cg_fail(CG_EUSAGE, "%s and %s would both be written to %s",
+                          (char *)cg_map_get(&seen, path), o->files.data[i],
+                          path);
+        cg_map_put(&seen, path, o->files.data[i]);
+    }
+    for (size_t i = 0; i < paths.len; i++)
+        free(paths.data[i]);
+    cg_array_free(&paths);
+    cg_map_free(&seen);
+    return err;
+}
+
+static cg_err finish_options(options *o, int argc, char **argv)
+{
+    if (optind == argc)
+        return cg_fail(CG_EUSAGE, "no model given");
+    o->several = argc - optind > 1;
+    for (int i = optind; i < argc; i++)
+        CG_TRY(add_input(o, argv[i]));
+    if (o->several && !o->output && o->format >= CG)
+        return cg_fail(CG_EUSAGE,
+                       "graphs of several models need -o DIRECTORY");
+    if (o->output && o->format == TABLE)
+        o->format = CG;
+    o->onnx.shapes = o->shapes.data;
+    o->onnx.n_shapes = o->shapes.len;
+    o->onnx.dims = o->dims.data;
+    o->onnx.n_dims = o->dims.len;
+    if (o->format == SHAPES)
+        o->wanted = CG_HAS(shapes);
+    else
+        o->wanted |= CG_HAS(flops) | CG_HAS(hash);
+    return check_outputs(o);
+}
+
+static void free_options(options *o)
+{
+    for (size_t i = 0; i < o->files.len; i++)
+        free(o->files.data[i]);
+    for (size_t i = 0; i < o->owned.len; i++)
+        cg_xfree(o->owned.data[i]);
+    cg_array_free(&o->files);
+    cg_array_free(&o->owned);
+    cg_array_free(&o->shapes);
+    cg_array_free(&o->dims);
+}
+
+int main(int argc, char **argv)
+{
+    options o = {.print_after = -1, .jobs = 1};
+    cg_err err = CG_OK;
+    for (int c; err == CG_OK &&
+                (c = getopt_long(argc, argv, "o:j:q", long_options, NULL)) >= 0;) {
+        if (c == OPT_HELP || c == OPT_VERSION) {
+            fputs(c == OPT_HELP ? usage
+                                : "onnx2cg (gennape) " GENNAPE_VERSION "\n",
+                  stdout);
+            free_options(&o);
+            return 0;
+        }
+        if (c == '?') {
+            fputs("try 'onnx2cg --help'\n", stderr);
+            free_options(&o);
+            return 2;
+        }
+        err = parse_option(&o, c, optarg);
+    }
+    if (err == CG_OK)
+        err = finish_options(&o, argc, argv);
+    int status = err == CG_OK ? 0 : err == CG_EUSAGE ? 2 : 1;
+    if (err == CG_OK && run_all(&o) > 0)
+        status = 1;
+    else if (err != CG_OK)
+        fprintf(stderr, "onnx2cg: %s\n", cg_error());
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "onnx2cg: cannot write standard output: %s\n",
+                strerror(errno));
+        status = 1;
+    }
+    free_options(&o);
+    return status;
+}
