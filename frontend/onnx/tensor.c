@@ -295,6 +295,7 @@ static cg_err from_external(cg_importer *imp, const Onnx__TensorProto *t,
     cg_data *d = new_data(imp, t->data_type, (size_t)count);
     from_raw(d, t->data_type, raw);
     v->data = d;
+    v->payload = NULL; /* nothing is left to be read */
     return CG_OK;
 }
 
