@@ -2,18 +2,17 @@
 """A single-file model of 2 GiB (eight 256 MiB weights; the file is sparse and
 takes no disk space): time and peak memory of onnx2cg. Protobuf itself cannot
 read it: its messages end at 2 GB."""
-import wire
-from common import CACHE, arguments, machine, medians, tool
+from common import CACHE, arguments, machine, medians, tool, wire
 
 SIDE = 8192
 
 
 def write(path):
-    parts = [wire.chunk(2, "big"), wire.value_info(11, "x0", [1, SIDE])]
+    parts = [wire.field(2, "big"), wire.field(11, wire.info("x0", [1, SIDE]))]
     for k in range(8):
-        parts += [(f"w{k}", [SIDE, SIDE]),
-                  wire.node("MatMul", [f"x{k}", f"w{k}"], f"x{k + 1}")]
-    parts.append(wire.value_info(12, "x8", [1, SIDE]))
+        node = wire.node("MatMul", [f"x{k}", f"w{k}"], [f"x{k + 1}"])
+        parts += [(f"w{k}", [SIDE, SIDE]), wire.field(1, node)]
+    parts.append(wire.field(12, wire.info("x8", [1, SIDE])))
     wire.write_model(path, parts)
 
 

@@ -2,30 +2,29 @@
 """Chains of 10^3, 10^4 and 10^5 nodes (residual blocks of Conv, Relu, Conv,
 Add): time and peak memory of onnx2cg without and with the spectrum, and the
 cost per node, which should not grow."""
-import wire
-from common import CACHE, arguments, machine, medians, tool
+from common import CACHE, arguments, machine, medians, tool, wire
 
 CHANNELS, SIZE = 8, 14
 
 
-def write(path, nodes):
+def write(path, count):
     shape = [1, CHANNELS, SIZE, SIZE]
-    dims = [CHANNELS, CHANNELS, 1, 1]
-    raw = wire.chunk(9, bytes(4 * CHANNELS * CHANNELS))
-    parts = [wire.chunk(2, "chain"), wire.value_info(11, "x0", shape)]
-    skip = "x0"
-    for k in range(1, nodes + 1):
+    raw = wire.field(9, bytes(4 * CHANNELS * CHANNELS))
+    nodes, tensors, skip = [], [], "x0"
+    for k in range(1, count + 1):
         last, this, step = f"x{k - 1}", f"x{k}", k % 4
         if step in (1, 3):
-            parts.append(wire.node("Conv", [last, f"w{k}"], this))
-            parts.append(wire.chunk(5, wire.tensor_head(f"w{k}", dims) + raw))
+            nodes.append(wire.node("Conv", [last, f"w{k}"], [this]))
+            tensors.append(wire.tensor(f"w{k}", [CHANNELS, CHANNELS, 1, 1],
+                                       wire.FLOAT) + raw)
         elif step == 2:
-            parts.append(wire.node("Relu", [last], this))
+            nodes.append(wire.node("Relu", [last], [this]))
         else:
-            parts.append(wire.node("Add", [last, skip], this))
+            nodes.append(wire.node("Add", [last, skip], [this]))
             skip = this
-    parts.append(wire.value_info(12, f"x{nodes}", shape))
-    wire.write_model(path, [b"".join(parts)])
+    path.write_bytes(wire.model(wire.graph(
+        nodes, [wire.info("x0", shape)], [wire.info(f"x{count}", shape)],
+        tensors)))
 
 
 def main():

@@ -9,6 +9,8 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT / "tests"))
+import wire  # noqa: E402,F401: files written as protobuf wire bytes
 CACHE = Path(tempfile.gettempdir()) / "gennape-bench"
 
 

@@ -49,6 +49,7 @@ static void find_spans(pattern_span *spans)
 typedef struct walker {
     cg_rewrite rw;
     pattern_span spans[CG_OP_COUNT];
+    bool clean; /* nothing changed since the last sweep */
     bool (*each)(struct walker *w, cg_node *n);
     cg_pattern_fn *only; /* of cg_rw_each, and its root */
     cg_op only_op;
@@ -139,6 +140,13 @@ static void count_uses(cg_rewrite *rw)
     }
 }
 
+static void sweep(walker *w)
+{
+    if (!w->clean)
+        cg_graph_sweep(w->rw.g, true);
+    w->clean = true;
+}
+
 /* One walk; the number of changes it made. */
 static size_t walk(walker *w, bool (*each)(walker *w, cg_node *n))
 {
@@ -151,6 +159,7 @@ static size_t walk(walker *w, bool (*each)(walker *w, cg_node *n))
     rw->changes = 0;
     w->each = each;
     walk_region(w, rw->g->main);
+    w->clean = w->clean && rw->changes == 0;
     return rw->changes;
 }
 
@@ -197,10 +206,10 @@ static void name_control(cg_graph *g)
 static size_t merge_all(walker *w)
 {
     size_t all = 0, changes;
-    cg_graph_sweep(w->rw.g, true);
+    sweep(w);
     for (int i = 0; i < MAX_ROUNDS && (changes = walk(w, merge)) > 0; i++)
         all += changes;
-    cg_graph_sweep(w->rw.g, true);
+    sweep(w);
     return all;
 }
 
@@ -219,8 +228,9 @@ cg_err cg_pass_simplify(cg_graph *g)
     w->rw.views = true;
     if (walk(w, move))
         merge_all(w);
-    cg_simplify_sums(&w->rw);
-    cg_graph_sweep(g, true);
+    if (cg_simplify_sums(&w->rw))
+        w->clean = false;
+    sweep(w);
     cg_simplify_rows(&w->rw);
     name_control(g);
     walker_free(w);

@@ -112,8 +112,8 @@ bool cg_simplify_move(cg_rewrite *rw, cg_node *n);
 bool cg_simplify_equal(cg_rewrite *rw, cg_node *n);
 /* Chains over (rows, C) take back the axes that rows had. */
 void cg_simplify_rows(cg_rewrite *rw);
-/* An Add whose only reader is an Add melts into it. */
-void cg_simplify_sums(cg_rewrite *rw);
+/* An Add whose only reader is an Add melts into it. True: one did. */
+bool cg_simplify_sums(cg_rewrite *rw);
 void cg_cse_reset(cg_rewrite *rw);
 void cg_cse_free(cg_rewrite *rw);
 

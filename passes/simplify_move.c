@@ -139,8 +139,9 @@ static void collect_terms(cg_rewrite *rw, cg_node *n, operands *out)
 
 /* From the last Add to the first: an Add that has melted is dead when its turn
  * comes, so each is read once. */
-void cg_simplify_sums(cg_rewrite *rw)
+bool cg_simplify_sums(cg_rewrite *rw)
 {
+    bool any = false;
     cg_graph *g = rw->g;
     for (size_t i = 0; i < g->regions.len; i++) {
         cg_region *r = g->regions.data[i];
@@ -154,8 +155,10 @@ void cg_simplify_sums(cg_rewrite *rw)
                 n->in = cg_arena_dup(&g->arena, terms.data,
                                      terms.len * sizeof *terms.data);
                 n->n_in = (uint32_t)terms.len;
+                any = true;
             }
             cg_array_free(&terms);
         }
     }
+    return any;
 }

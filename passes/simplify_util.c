@@ -1,4 +1,5 @@
 /* Helpers of pass simplify: reading through aliases, rewriting nodes. */
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -298,6 +299,7 @@ void cg_rw_take(cg_rewrite *rw, cg_node *n, const cg_node *from, size_t at,
 {
     cg_operand in[CG_MAX_RANK] = {0};
     size_t count = from->n_in > at ? from->n_in : at + 1;
+    assert(count <= CG_MAX_RANK); /* weights and norms have a few inputs */
     for (size_t k = 0; k < from->n_in; k++)
         in[k] = cg_rw_in(rw, from, k);
     in[at] = extra;

@@ -1,4 +1,4 @@
-"""Just enough of protobuf's wire format for ONNX models in tests.
+"""Just enough of protobuf's wire format for ONNX models in tests and benches.
 
 Writing: each function gives the content of a message, field() wraps it.
 """
@@ -70,6 +70,36 @@ def graph(nodes, inputs, outputs, tensors=()):
 
 def model(content, opset=17):
     return field(1, 8) + field(7, content) + field(8, field(2, opset))
+
+
+def head(number, length):
+    """The start of a field whose `length` bytes follow."""
+    return varint(number << 3 | 2) + varint(length)
+
+
+def write_model(path, parts, opset=13):
+    """Writes a model whose graph is `parts`: bytes, or (name, dims) for a float
+    initializer whose content is left a hole in the file (zeros), so that files
+    over 2 GB cost neither memory nor disk."""
+    sized = []
+    for part in parts:
+        if isinstance(part, bytes):
+            sized.append((part, 0))
+            continue
+        name, dims = part
+        size = 4
+        for d in dims:
+            size *= d
+        start = tensor(name, dims, FLOAT)
+        start += head(9, size)  # raw_data comes last
+        sized.append((head(5, len(start) + size) + start, size))
+    with open(path, 'wb') as f:
+        f.write(field(1, 8) + field(8, field(2, opset)))
+        f.write(head(7, sum(len(b) + hole for b, hole in sized)))
+        for data, hole in sized:
+            f.write(data)
+            f.seek(hole, 1)
+        f.truncate()
 
 
 # -- reading ------------------------------------------------------------------
