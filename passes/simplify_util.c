@@ -189,7 +189,7 @@ bool cg_rw_axes(const cg_node *n, int *axes, int *len)
 
 void cg_rw_grow(cg_rewrite *rw)
 {
-    size_t want = rw->g->values.len, cap = rw->cap;
+    size_t want = rw->g->values.len + 1, cap = rw->cap; /* never NULL */
     if (want <= cap)
         return;
     want += want / 2 + 16;

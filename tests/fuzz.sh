@@ -20,6 +20,7 @@ find tests examples -name '*.onnx' -size -64k | while read -r f; do
 done
 cp tests/cases/*.cg $dir/seeds-text/
 
+export UBSAN_OPTIONS=halt_on_error=1
 status=0
 pids=()
 for target in onnx text; do
