@@ -74,6 +74,20 @@ static bool set_pads(cg_rewrite *rw, cg_node *n)
     return true;
 }
 
+/* A computed bias: weights that happen to be zero stay weights. */
+bool cg_match_zero_bias(cg_rewrite *rw, cg_node *n)
+{
+    const cg_value *bias = n->n_in > 2 ? cg_rw_in(rw, n, 2).v : NULL;
+    if (!bias || bias->role != CG_ROLE_CONST || !bias->made_by ||
+        !bias->data || !bias->data->f || bias->data->i)
+        return false;
+    for (size_t i = 0; i < bias->data->n; i++)
+        if (bias->data->f[i] != 0)
+            return false;
+    n->n_in = 2;
+    return true;
+}
+
 bool cg_match_window(cg_rewrite *rw, cg_node *n)
 {
     bool kernel = cg_op_table[n->op].class == CG_CLASS_COMPUTE &&
