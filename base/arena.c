@@ -119,3 +119,18 @@ char *cg_arena_printf(cg_arena *a, const char *fmt, ...)
     va_end(again);
     return s;
 }
+
+char *cg_arena_number(cg_arena *a, const char *prefix, const char *sep,
+                      uint64_t n)
+{
+    char digits[20];
+    size_t p = strlen(prefix), q = strlen(sep), d = sizeof digits;
+    do
+        digits[--d] = (char)('0' + n % 10);
+    while ((n /= 10) > 0);
+    char *s = cg_arena_alloc(a, p + q + (sizeof digits - d) + 1);
+    memcpy(s, prefix, p);
+    memcpy(s + p, sep, q);
+    memcpy(s + p + q, digits + d, sizeof digits - d);
+    return s;
+}

@@ -6,6 +6,7 @@
 #define CG_BASE_ARENA_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 typedef struct cg_arena_block cg_arena_block;
 
@@ -25,6 +26,10 @@ char *cg_arena_strdup(cg_arena *a, const char *s);
 char *cg_arena_strndup(cg_arena *a, const char *s, size_t n);
 char *cg_arena_printf(cg_arena *a, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* prefix, sep and n in decimal: made-up names, where printf is too slow. */
+char *cg_arena_number(cg_arena *a, const char *prefix, const char *sep,
+                      uint64_t n);
 
 #define cg_arena_new(a, T) ((T *)cg_arena_alloc((a), sizeof(T)))
 #define cg_arena_array(a, T, n)                                               \

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include "base/arena.h"
 
@@ -78,6 +79,50 @@ void cg_file_close(cg_file_map *m)
     else if (m->data)
         munmap((void *)m->data, m->size);
     *m = (cg_file_map){0};
+}
+
+static cg_err read_gz(gzFile f, size_t max, char **text, size_t *size)
+{
+    size_t cap = 1 << 16, len = 0;
+    char *buf = cg_xrealloc(NULL, cap + 1);
+    for (;;) {
+        int n = gzread(f, buf + len, (unsigned)(cap - len < 1 << 30
+                                                    ? cap - len : 1 << 30));
+        if (n <= 0) {
+            int code;
+            const char *why = gzerror(f, &code);
+            if (n == 0 && code == Z_OK)
+                break;
+            cg_xfree(buf);
+            return cg_fail(CG_EIO, "cannot read: %s",
+                           code == Z_ERRNO ? strerror(errno)
+                           : n == 0        ? "the file is cut short"
+                                           : why);
+        }
+        len += (size_t)n;
+        if (len > max) {
+            cg_xfree(buf);
+            return cg_fail(CG_ELIMIT, "more than %zu bytes", max);
+        }
+        if (len == cap)
+            buf = cg_xrealloc(buf, (cap *= 2) + 1);
+    }
+    buf[len] = '\0';
+    *text = buf;
+    *size = len;
+    return CG_OK;
+}
+
+cg_err cg_read_text(const char *path, size_t max, char **text, size_t *size)
+{
+    *text = NULL;
+    gzFile f = strcmp(path, "-") ? gzopen(path, "rbe")
+                                 : gzdopen(dup(STDIN_FILENO), "rb");
+    if (!f)
+        return cg_fail(CG_EIO, "cannot open: %s", strerror(errno));
+    cg_err err = read_gz(f, max, text, size);
+    gzclose(f);
+    return err;
 }
 
 static void out_free(cg_out *o)

@@ -18,6 +18,10 @@ typedef struct cg_file_map {
 cg_err cg_file_open(cg_file_map *m, const char *path, size_t max_pipe);
 void cg_file_close(cg_file_map *m);
 
+/* The whole of a text file, plain or gzip, on the heap with a NUL behind it;
+ * at most `max` bytes. The caller frees it with cg_xfree. */
+cg_err cg_read_text(const char *path, size_t max, char **text, size_t *size);
+
 /* A file being written under a temporary name beside `path`. "-" is stdout. */
 typedef struct cg_out {
     FILE *f;

@@ -130,7 +130,7 @@ cg_value *cg_value_new(cg_graph *g, const char *name)
     cg_value *v = cg_arena_new(&g->arena, cg_value);
     v->id = (uint32_t)g->values.len;
     v->name = name && *name ? cg_arena_strdup(&g->arena, name)
-                            : cg_arena_printf(&g->arena, "v%u", v->id);
+                            : cg_arena_number(&g->arena, "v", "", v->id);
     v->type = v->declared = cg_type_none();
     cg_array_push(&g->values, v);
     return v;

@@ -13,7 +13,7 @@ cg_node *cg_node_new(cg_graph *g, cg_region *r, cg_op op, const char *name,
     n->region = r;
     n->name = name && *name
                   ? cg_arena_strdup(&g->arena, name)
-                  : cg_arena_printf(&g->arena, "%s_%u", cg_op_name(op), n->id);
+                  : cg_arena_number(&g->arena, cg_op_name(op), "_", n->id);
     n->n_in = (uint32_t)n_in;
     n->in = cg_arena_array(&g->arena, cg_operand, n_in);
     for (size_t i = 0; i < n_in; i++)

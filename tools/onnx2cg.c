@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "frontend/onnx/export.h"
 #include "frontend/onnx/onnx.h"
 #include "ir/gaps.h"
 #include "ir/text.h"
@@ -25,6 +26,9 @@ static const char usage[] =
 "  --stats               one JSON object a line: counts, hash, operators\n"
 "  --shapes              one JSON object a line: tensor name -> dims\n"
 "  --format cg|json|dot  the graph itself\n"
+"  --to-onnx             the graph as an ONNX model again (or --format onnx),\n"
+"                        with random weights\n"
+"  --no-weights          ... or none, only their shapes\n"
 "  -o, --output PATH     to a file; of several models: a directory\n"
 "\n"
 "what is computed\n"
@@ -41,9 +45,9 @@ static const char usage[] =
 "  -q, --quiet           no warnings\n"
 "  --version, --help\n";
 
-typedef enum format { TABLE, STATS, SHAPES, CG, JSON, DOT } format;
+typedef enum format { TABLE, STATS, SHAPES, CG, JSON, DOT, MODEL } format;
 static const char *const suffix[] = {".txt", ".json", ".json",
-                                     ".cg",  ".json", ".dot"};
+                                     ".cg",  ".json", ".dot", ".onnx"};
 
 typedef struct options {
     CG_ARRAY(cg_input_shape) shapes;
@@ -53,7 +57,7 @@ typedef struct options {
     cg_onnx_opts onnx;
     cg_facts wanted;
     format format;
-    bool several, quiet, time;
+    bool several, quiet, time, no_weights;
     const char *output;
     int print_after; /* pass, CG_PASS_COUNT: import, -1: none */
     int jobs;
@@ -66,7 +70,7 @@ typedef struct result {
     bool failed, done;
 } result;
 
-/* -- one model ------------------------------------------------------------- */
+/* -- one model ------------------------------------------------------------ */
 
 typedef struct trace {
     const options *o;
@@ -144,7 +148,31 @@ static void print_graph(const options *o, FILE *f, cg_graph *g,
     case CG: cg_print_text(f, g); break;
     case JSON: cg_print_json(f, g); break;
     case DOT: cg_print_dot(f, g); break;
+    case MODEL: break; /* export_model */
     }
+}
+
+static char *output_path(const options *o, const char *file);
+
+/* Straight to where it goes, since a model may be larger than memory. */
+static cg_err export_model(const options *o, const char *file, cg_graph *g)
+{
+    cg_export_opts e = {.no_weights = o->no_weights, .merged = true};
+    char *path = !o->output    ? strdup("-")
+                 : o->several ? output_path(o, file)
+                              : strdup(o->output);
+    if (!path)
+        return cg_fail(CG_EIO, "out of memory");
+    cg_out out;
+    cg_err err = cg_out_open(&out, path);
+    free(path);
+    if (err != CG_OK)
+        return err;
+    err = cg_export_onnx(out.f, g, &e);
+    if (err == CG_OK)
+        return cg_out_commit(&out);
+    cg_out_abandon(&out);
+    return err;
 }
 
 static cg_err convert(const options *o, trace *t, FILE *f)
@@ -161,6 +189,8 @@ static cg_err convert(const options *o, trace *t, FILE *f)
     cg_err err = cg_run_passes(g, o->wanted, &hook);
     if (err == CG_OK)
         err = strict_check(o, g);
+    if (err == CG_OK && o->format == MODEL)
+        err = export_model(o, t->file, g);
     if (err == CG_OK) {
         print_warnings(t, g);
         print_graph(o, f, g, t->file);
@@ -207,7 +237,7 @@ static void run_one(const options *o, const char *file, result *r)
     trace t = {o, file, err};
     cg_err e = convert(o, &t, out);
     fclose(out);
-    if (e == CG_OK && o->output) {
+    if (e == CG_OK && o->output && o->format != MODEL) {
         e = write_result(o, file, r->out, r->out_len);
         r->out_len = 0;
     }
@@ -220,7 +250,7 @@ static void run_one(const options *o, const char *file, result *r)
     fclose(err);
 }
 
-/* -- many models ------------------------------------------------------------ */
+/* -- many models ---------------------------------------------------------- */
 
 typedef struct pool {
     const options *o;
@@ -294,7 +324,7 @@ static size_t run_all(const options *o)
     return failed;
 }
 
-/* -- command line -------------------------------------------------------------- */
+/* -- command line --------------------------------------------------------- */
 
 static char *keep(options *o, const char *s, size_t n)
 {
@@ -361,14 +391,15 @@ static cg_err parse_dim(options *o, const char *arg)
 static cg_err parse_format(options *o, const char *arg)
 {
     static const struct { const char *name; format f; } formats[] = {
-        {"cg", CG}, {"json", JSON}, {"dot", DOT}, {"table", TABLE}};
+        {"cg", CG}, {"json", JSON}, {"dot", DOT}, {"onnx", MODEL},
+        {"table", TABLE}};
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
         if (strcmp(arg, formats[i].name) == 0) {
             o->format = formats[i].f;
             return CG_OK;
         }
-    return cg_fail(CG_EUSAGE, "--format is cg, json, dot or table, not '%s'",
-                   arg);
+    return cg_fail(CG_EUSAGE, "--format is cg, json, dot, onnx or table, not "
+                   "'%s'", arg);
 }
 
 static cg_err parse_print_after(options *o, const char *arg)
@@ -387,12 +418,14 @@ static cg_err parse_print_after(options *o, const char *arg)
 
 enum { OPT_STATS = 256, OPT_SHAPES, OPT_FORMAT, OPT_INPUT_SHAPE, OPT_DIM,
        OPT_FOLD_BN, OPT_SPECTRUM, OPT_STRICT, OPT_PRINT_AFTER, OPT_TIME,
-       OPT_VERSION, OPT_HELP };
+       OPT_TO_ONNX, OPT_NO_WEIGHTS, OPT_VERSION, OPT_HELP };
 
 static const struct option long_options[] = {
     {"stats", no_argument, NULL, OPT_STATS},
     {"shapes", no_argument, NULL, OPT_SHAPES},
     {"format", required_argument, NULL, OPT_FORMAT},
+    {"to-onnx", no_argument, NULL, OPT_TO_ONNX},
+    {"no-weights", no_argument, NULL, OPT_NO_WEIGHTS},
     {"output", required_argument, NULL, 'o'},
     {"input-shape", required_argument, NULL, OPT_INPUT_SHAPE},
     {"dim", required_argument, NULL, OPT_DIM},
@@ -425,6 +458,8 @@ static cg_err parse_option(options *o, int c, const char *arg)
     case OPT_STATS: o->format = STATS; return CG_OK;
     case OPT_SHAPES: o->format = SHAPES; return CG_OK;
     case OPT_FORMAT: return parse_format(o, arg);
+    case OPT_TO_ONNX: o->format = MODEL; return CG_OK;
+    case OPT_NO_WEIGHTS: o->no_weights = true; return CG_OK;
     case 'o': o->output = arg; return CG_OK;
     case OPT_INPUT_SHAPE: return parse_shape(o, arg);
     case OPT_DIM: return parse_dim(o, arg);
@@ -512,6 +547,10 @@ static cg_err finish_options(options *o, int argc, char **argv)
                        "graphs of several models need -o DIRECTORY");
     if (o->output && o->format == TABLE)
         o->format = CG;
+    if (o->no_weights && o->format != MODEL)
+        return cg_fail(CG_EUSAGE, "--no-weights goes with --to-onnx");
+    if (o->format == MODEL && !o->output && isatty(STDOUT_FILENO))
+        return cg_fail(CG_EUSAGE, "a model is binary: give -o FILE");
     o->onnx.shapes = o->shapes.data;
     o->onnx.n_shapes = o->shapes.len;
     o->onnx.dims = o->dims.data;

@@ -1,0 +1,420 @@
+/* cgzoo: networks of the NAS families, from codes. */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/csv.h"
+#include "base/io.h"
+#include "frontend/onnx/export.h"
+#include "frontend/zoo/zoo.h"
+#include "ir/text.h"
+#include "passes/passes.h"
+#include "tools/table.h"
+
+static const char usage[] =
+"usage: cgzoo list\n"
+"       cgzoo show FAMILY CODE [--format cg|json|dot] [--stats]\n"
+"       cgzoo stats FAMILY CODE... | --codes FILE.csv[.gz]\n"
+"       cgzoo export FAMILY CODE -o FILE.onnx [--no-weights] [--seed S]\n"
+"       cgzoo sample FAMILY [-n N] [--seed S]\n"
+"       cgzoo mutate FAMILY CODE [-n N] [--seed S]\n"
+"       cgzoo enumerate FAMILY\n"
+"Builds the networks of nine families of neural architecture search. FAMILY\n"
+"may carry options: ofa_mbv3:width=1.2.\n"
+"\n"
+"  list       the families, their codes and options\n"
+"  show       one network: a table, its graph, or its statistics (JSON)\n"
+"  stats      CSV, one line a code; counts are those before simplification,\n"
+"             flops and hash those after it\n"
+"  export     one network as an ONNX model, with random weights\n"
+"  sample     N codes drawn at random\n"
+"  mutate     N codes near a code\n"
+"  enumerate  every code, with its key (CSV)\n"
+"\n"
+"  --codes FILE           a table with column code, or\n"
+"  --code-columns A,B     columns that make a code, joined by ';'\n"
+"  --format cg|json|dot, --stats, --spectrum\n"
+"  -n N (1), --seed S (0)\n"
+"  -o, --output FILE\n"
+"  --version, --help\n";
+
+typedef struct options {
+    const char *format; /* NULL: table; "stats" */
+    const char *codes, *columns, *output;
+    uint64_t n, seed;
+    bool spectrum, no_weights;
+    const cg_family *family;
+    cg_zoo_opts zoo;
+    char **args; /* behind the family */
+    int n_args;
+} options;
+
+/* -- graphs ---------------------------------------------------------------- */
+
+/* Builders set every type and channel axis. */
+static cg_err build(const options *o, const char *code, cg_net *net)
+{
+    CG_TRY(cg_zoo_build(o->family, &o->zoo, code, net));
+    net->graph->facts = CG_HAS(shapes) | CG_HAS(hwc);
+    return CG_OK;
+}
+
+static cg_err show(const options *o, FILE *f)
+{
+    cg_net net;
+    if (o->n_args != 1)
+        return cg_fail(CG_EUSAGE, "show wants one code");
+    CG_TRY(build(o, o->args[0], &net));
+    cg_facts wanted = CG_HAS(flops) | CG_HAS(hash) |
+                      (o->spectrum ? CG_HAS(spectrum) : 0);
+    cg_graph *g = net.graph;
+    cg_err err = cg_run_passes(g, wanted, NULL);
+    char *title = NULL;
+    if (err == CG_OK && asprintf(&title, "%s:%s", o->family->name,
+                                 o->args[0]) < 0)
+        abort();
+    if (err != CG_OK)
+        ;
+    else if (!o->format)
+        cg_print_table(f, g, title);
+    else if (strcmp(o->format, "stats") == 0)
+        cg_print_stats(f, g, title);
+    else if (strcmp(o->format, "cg") == 0)
+        cg_print_text(f, g);
+    else if (strcmp(o->format, "json") == 0)
+        cg_print_json(f, g);
+    else
+        cg_print_dot(f, g);
+    free(title);
+    cg_graph_free(g);
+    return err;
+}
+
+static cg_err export(const options *o, FILE *f)
+{
+    cg_net net;
+    if (o->n_args != 1)
+        return cg_fail(CG_EUSAGE, "export wants one code");
+    CG_TRY(build(o, o->args[0], &net));
+    cg_export_opts opts = {.no_weights = o->no_weights, .seed = o->seed};
+    cg_err err = cg_export_onnx(f, net.graph, &opts);
+    cg_graph_free(net.graph);
+    return err;
+}
+
+/* -- statistics ------------------------------------------------------------- */
+
+/* Operators in the order of the families' histograms; others follow. */
+static const cg_op histogram[] = {
+    CG_OP_CONV, CG_OP_DEPTHWISE, CG_OP_BATCHNORM, CG_OP_RELU, CG_OP_RELU6,
+    CG_OP_HARDSWISH, CG_OP_HARDSIGMOID, CG_OP_MAXPOOL, CG_OP_AVGPOOL,
+    CG_OP_ADD, CG_OP_MUL, CG_OP_CONCAT, CG_OP_MEAN, CG_OP_MATMUL};
+
+static void print_histogram(FILE *f, const cg_graph *g)
+{
+    uint32_t count[CG_OP_COUNT] = {0};
+    const char *sep = "";
+    for (size_t i = 0; i < g->main->nodes.len; i++)
+        count[g->main->nodes.data[i]->op]++;
+    for (size_t i = 0; i < sizeof histogram / sizeof *histogram; i++) {
+        if (!count[histogram[i]])
+            continue;
+        fprintf(f, "%s%s:%" PRIu32, sep, cg_op_name(histogram[i]),
+                count[histogram[i]]);
+        sep = " ";
+    }
+}
+
+static void print_code(FILE *f, const char *code)
+{
+    if (!strpbrk(code, ",\"\n\r")) {
+        fputs(code, f);
+        return;
+    }
+    fputc('"', f);
+    for (; *code; code++)
+        fprintf(f, *code == '"' ? "\"\"" : "%c", *code);
+    fputc('"', f);
+}
+
+static cg_err stats_line(const options *o, FILE *f, const char *code)
+{
+    cg_net net;
+    CG_TRY(build(o, code, &net));
+    cg_graph *g = net.graph;
+    /* as built: pass flops asks for simplification, which has to wait */
+    g->facts |= CG_HAS(simplify);
+    cg_err err = cg_run_passes(g, CG_HAS(flops), NULL);
+    if (err == CG_OK) {
+        cg_edges e;
+        cg_edges_make(&e, g);
+        print_code(f, code);
+        fprintf(f, ",%" PRId64 ",%" PRId64 ",", g->params, g->macs);
+        print_histogram(f, g);
+        fprintf(f, ",%" PRIu32 ",%" PRIu32 ",%" PRId64 ",%" PRId64 ",%" PRId64
+                ",%" PRId64, e.n_nodes, e.n_edges, net.adds_binary,
+                net.slices, net.params_full, net.macs_full);
+        cg_edges_free(&e);
+        g->facts = CG_HAS(shapes) | CG_HAS(hwc);
+        err = cg_run_passes(g, CG_HAS(flops) | CG_HAS(hash), NULL);
+    }
+    if (err == CG_OK)
+        fprintf(f, ",%" PRId64 ",%016" PRIx64 "%016" PRIx64 "\n", g->flops,
+                g->hash[0], g->hash[1]);
+    cg_graph_free(g);
+    return err;
+}
+
+/* Names a bad code and goes on; the count of them decides the exit status. */
+static void stats_code(const options *o, FILE *f, const char *code,
+                       size_t *bad)
+{
+    char *line = NULL;
+    size_t len = 0;
+    FILE *m = open_memstream(&line, &len);
+    if (!m)
+        abort();
+    cg_err err = stats_line(o, m, code);
+    fclose(m);
+    if (err == CG_OK)
+        fwrite(line, 1, len, f);
+    else {
+        fprintf(stderr, "cgzoo: %s\n", cg_error());
+        ++*bad;
+    }
+    free(line);
+}
+
+/* Indices of the columns that make a code. */
+static cg_err code_columns(const options *o, const cg_csv *t, int *column,
+                           size_t *n)
+{
+    const char *s = o->columns ? o->columns : "code";
+    for (*n = 0; *s; s += *s == ',') {
+        char name[64];
+        size_t len = strcspn(s, ",");
+        if (*n == 8 || len >= sizeof name)
+            return cg_fail(CG_EUSAGE, "--code-columns '%s' is too long",
+                           o->columns);
+        snprintf(name, sizeof name, "%.*s", (int)len, s);
+        column[*n] = cg_csv_column(t, name);
+        if (column[(*n)++] < 0)
+            return cg_fail(CG_EUSAGE, "%s has no column '%s'", o->codes, name);
+        s += len;
+    }
+    return CG_OK;
+}
+
+static cg_err stats_table(const options *o, FILE *f, size_t *bad)
+{
+    cg_csv t;
+    int column[8];
+    size_t n;
+    CG_TRY(cg_csv_read(&t, o->codes));
+    cg_err err = code_columns(o, &t, column, &n);
+    for (size_t i = 0; i < t.n_rows && err == CG_OK; i++) {
+        char code[CG_ZOO_CODE_MAX] = "";
+        size_t len = 0;
+        for (size_t k = 0; k < n && len < sizeof code; k++)
+            len += (size_t)snprintf(code + len, sizeof code - len, "%s%s",
+                                    k ? ";" : "", cg_csv_at(&t, i, column[k]));
+        if (len >= sizeof code)
+            err = cg_fail(CG_EFORMAT, "row %zu: a code of %zu characters",
+                          i + 1, len);
+        else
+            stats_code(o, f, code, bad);
+    }
+    cg_csv_free(&t);
+    return err;
+}
+
+static cg_err stats(const options *o, FILE *f)
+{
+    size_t bad = 0;
+    if (!o->codes && !o->n_args)
+        return cg_fail(CG_EUSAGE, "stats wants codes, or --codes FILE");
+    fputs("code,params,macs,ops,n_nodes,n_edges,adds_binary,slices,"
+          "params_full,macs_full,flops,hash\n", f);
+    for (int i = 0; i < o->n_args; i++)
+        stats_code(o, f, o->args[i], &bad);
+    if (o->codes)
+        CG_TRY(stats_table(o, f, &bad));
+    return bad ? cg_fail(CG_EFORMAT, "%zu codes were left out", bad) : CG_OK;
+}
+
+/* -- codes ---------------------------------------------------------------------- */
+
+static cg_err sample(const options *o, FILE *f)
+{
+    for (uint64_t i = 0; i < o->n; i++) {
+        _Alignas(16) char arch[CG_ZOO_ARCH_MAX] = {0};
+        char code[CG_ZOO_CODE_MAX];
+        cg_rng r = cg_rng_make(o->seed, i);
+        o->family->sample(&r, &o->zoo, arch);
+        o->family->print(arch, code);
+        fprintf(f, "%s\n", code);
+    }
+    return CG_OK;
+}
+
+static cg_err mutate(const options *o, FILE *f)
+{
+    if (o->n_args != 1)
+        return cg_fail(CG_EUSAGE, "mutate wants one code");
+    for (uint64_t i = 0; i < o->n; i++) {
+        _Alignas(16) char arch[CG_ZOO_ARCH_MAX] = {0};
+        char code[CG_ZOO_CODE_MAX];
+        cg_err err = o->family->parse(o->args[0], arch);
+        if (err != CG_OK)
+            return cg_fail_in(err, "%s code '%.80s'", o->family->name,
+                              o->args[0]);
+        cg_rng r = cg_rng_make(o->seed, i);
+        o->family->mutate(&r, &o->zoo, arch);
+        o->family->print(arch, code);
+        fprintf(f, "%s\n", code);
+    }
+    return CG_OK;
+}
+
+static bool print_pair(void *user, const char *key, const char *code)
+{
+    fprintf(user, "%s,", key);
+    print_code(user, code);
+    fputc('\n', user);
+    return !ferror((FILE *)user);
+}
+
+static cg_err enumerate(const options *o, FILE *f)
+{
+    if (!o->family->enumerate)
+        return cg_fail(CG_EUSAGE, "%s has too many codes to list; see sample",
+                       o->family->name);
+    fputs("key,code\n", f);
+    return o->family->enumerate(print_pair, f);
+}
+
+static cg_err list(const options *o, FILE *f)
+{
+    (void)o;
+    for (size_t i = 0; i < cg_n_families; i++) {
+        const cg_family *x = cg_families[i];
+        fprintf(f, "%s\n  code     %s\n  example  %s\n", x->name, x->grammar,
+                x->example);
+        if (*x->options)
+            fprintf(f, "  options  %s\n", x->options);
+    }
+    return CG_OK;
+}
+
+/* -- command line ------------------------------------------------------------------ */
+
+static const struct {
+    const char *name;
+    cg_err (*run)(const options *o, FILE *f);
+    bool family;
+} commands[] = {
+    {"list", list, false},     {"show", show, true},
+    {"export", export, true},  {"stats", stats, true},
+    {"sample", sample, true},  {"mutate", mutate, true},
+    {"enumerate", enumerate, true},
+};
+
+enum { OPT_FORMAT = 256, OPT_STATS, OPT_CODES, OPT_COLUMNS, OPT_SEED,
+       OPT_SPECTRUM, OPT_NO_WEIGHTS, OPT_VERSION, OPT_HELP };
+
+static const struct option long_options[] = {
+    {"format", required_argument, NULL, OPT_FORMAT},
+    {"stats", no_argument, NULL, OPT_STATS},
+    {"codes", required_argument, NULL, OPT_CODES},
+    {"code-columns", required_argument, NULL, OPT_COLUMNS},
+    {"seed", required_argument, NULL, OPT_SEED},
+    {"spectrum", no_argument, NULL, OPT_SPECTRUM},
+    {"no-weights", no_argument, NULL, OPT_NO_WEIGHTS},
+    {"output", required_argument, NULL, 'o'},
+    {"version", no_argument, NULL, OPT_VERSION},
+    {"help", no_argument, NULL, OPT_HELP},
+    {0},
+};
+
+static cg_err parse_count(const char *s, const char *what, uint64_t *out)
+{
+    char *end;
+    errno = 0;
+    *out = strtoull(s, &end, 10);
+    return *end || end == s || errno || *s == '-'
+               ? cg_fail(CG_EUSAGE, "%s '%s' is not a number", what, s)
+               : CG_OK;
+}
+
+static cg_err parse_option(options *o, int c, const char *arg)
+{
+    switch (c) {
+    case OPT_FORMAT:
+        o->format = arg;
+        return strcmp(arg, "cg") && strcmp(arg, "json") && strcmp(arg, "dot")
+                   ? cg_fail(CG_EUSAGE, "--format is cg, json or dot, not "
+                             "'%s'", arg)
+                   : CG_OK;
+    case OPT_STATS: o->format = "stats"; return CG_OK;
+    case OPT_CODES: o->codes = arg; return CG_OK;
+    case OPT_COLUMNS: o->columns = arg; return CG_OK;
+    case OPT_SEED: return parse_count(arg, "--seed", &o->seed);
+    case OPT_SPECTRUM: o->spectrum = true; return CG_OK;
+    case OPT_NO_WEIGHTS: o->no_weights = true; return CG_OK;
+    case 'n': return parse_count(arg, "-n", &o->n);
+    case 'o': o->output = arg; return CG_OK;
+    }
+    return cg_fail(CG_EUSAGE, "see --help");
+}
+
+static cg_err run(options *o, int argc, char **argv)
+{
+    if (argc == 0)
+        return cg_fail(CG_EUSAGE, "no command; see --help");
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        if (strcmp(argv[0], commands[i].name) != 0)
+            continue;
+        if (commands[i].family && argc < 2)
+            return cg_fail(CG_EUSAGE, "%s wants a family; see cgzoo list",
+                           argv[0]);
+        if (commands[i].family)
+            CG_TRY(cg_zoo_find(argv[1], &o->family, &o->zoo));
+        o->args = argv + 2;
+        o->n_args = argc > 2 ? argc - 2 : 0;
+        cg_out out;
+        CG_TRY(cg_out_open(&out, o->output ? o->output : "-"));
+        cg_err err = commands[i].run(o, out.f);
+        /* a table with a bad code among its rows is still worth having */
+        if (err != CG_OK && commands[i].run != stats) {
+            cg_out_abandon(&out);
+            return err;
+        }
+        cg_err written = cg_out_commit(&out);
+        return written != CG_OK ? written : err;
+    }
+    return cg_fail(CG_EUSAGE, "no command '%s'; see --help", argv[0]);
+}
+
+int main(int argc, char **argv)
+{
+    options o = {.n = 1};
+    cg_err err = CG_OK;
+    for (int c; err == CG_OK &&
+                (c = getopt_long(argc, argv, "n:o:", long_options, NULL)) >= 0;) {
+        if (c == OPT_HELP || c == OPT_VERSION) {
+            fputs(c == OPT_HELP ? usage
+                                : "cgzoo (gennape) " GENNAPE_VERSION "\n",
+                  stdout);
+            return 0;
+        }
+        err = c == '?' ? cg_fail(CG_EUSAGE, "see --help")
+                       : parse_option(&o, c, optarg);
+    }
+    if (err == CG_OK)
+        err = run(&o, argc - optind, argv + optind);
+    if (err != CG_OK)
+        fprintf(stderr, "cgzoo: %s\n", cg_error());
+    return err == CG_OK ? 0 : err == CG_EUSAGE ? 2 : 1;
+}
