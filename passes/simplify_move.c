@@ -100,35 +100,58 @@ bool cg_simplify_move(cg_rewrite *rw, cg_node *n)
 
 typedef CG_ARRAY(cg_operand) operands;
 
-/* The Add below operand k that melts into n: n is its only reader. */
-static cg_node *melting(cg_rewrite *rw, const cg_node *n, uint32_t k)
+#define MAX_REPEATED 64 /* terms up to which a sum may be read twice */
+
+typedef struct summand {
+    cg_operand o;
+    uint32_t times; /* it stands among its node's operands */
+} summand;
+
+typedef CG_ARRAY(summand) summands;
+
+/* The Add below operand o that melts into n: n is its only reader. n may read
+ * it several times: sharing equal operators makes x + y + (x + y) so. */
+static cg_node *melting(cg_rewrite *rw, const cg_node *n, const summand *t)
 {
-    cg_node *p = cg_rw_only(rw, n->in[k], CG_OP_ADD);
-    return p && p->region == n->region && !cg_attr_find(p, "broadcast_axis") &&
+    cg_node *p = cg_rw_def(rw, t->o, CG_OP_ADD);
+    return p && cg_rw_uses(rw, t->o.v) == t->times &&
+                   p->region == n->region &&
+                   !cg_attr_find(p, "broadcast_axis") &&
                    !cg_attr_find(n, "broadcast_axis")
                ? p
                : NULL;
+}
+
+/* Last operand first, so that they come off the stack in order. */
+static void push_operands(cg_rewrite *rw, summands *stack, const cg_node *n,
+                          size_t so_far)
+{
+    bool repeat = n->n_in + so_far <= MAX_REPEATED; /* x = x + x, 200 times */
+    for (uint32_t k = n->n_in; k-- > 0;) {
+        summand t = {n->in[k], 0};
+        for (uint32_t i = 0; i < n->n_in && repeat; i++)
+            t.times += t.o.v && cg_rw_same(rw, n->in[i], t.o);
+        if (!repeat)
+            t.times = 1;
+        cg_array_push(stack, t);
+    }
 }
 
 /* Operands of the whole tree of Adds below n, left to right. A stack of
  * operands, since a chain can be as long as the graph. */
 static void collect_terms(cg_rewrite *rw, cg_node *n, operands *out)
 {
-    operands stack = {0};
+    summands stack = {0};
     CG_ARRAY(cg_node *) gone = {0};
-    for (uint32_t k = n->n_in; k-- > 0;)
-        cg_array_push(&stack, n->in[k]);
+    push_operands(rw, &stack, n, 0);
     while (stack.len) {
-        cg_operand o = stack.data[--stack.len];
-        cg_node one = *n; /* looks like n reading o */
-        one.in = &o;
-        cg_node *p = o.v ? melting(rw, &one, 0) : NULL;
+        summand t = stack.data[--stack.len];
+        cg_node *p = t.o.v ? melting(rw, n, &t) : NULL;
         if (!p) {
-            cg_array_push(out, o);
+            cg_array_push(out, t.o);
             continue;
         }
-        for (uint32_t k = p->n_in; k-- > 0;)
-            cg_array_push(&stack, p->in[k]);
+        push_operands(rw, &stack, p, stack.len + out->len);
         cg_array_push(&gone, p);
     }
     for (size_t i = 0; i < gone.len; i++)
@@ -137,8 +160,6 @@ static void collect_terms(cg_rewrite *rw, cg_node *n, operands *out)
     cg_array_free(&gone);
 }
 
-/* From the last Add to the first: an Add that has melted is dead when its turn
- * comes, so each is read once. */
 bool cg_simplify_sums(cg_rewrite *rw)
 {
     bool any = false;
