@@ -100,21 +100,25 @@ bool cg_simplify_move(cg_rewrite *rw, cg_node *n)
 
 typedef CG_ARRAY(cg_operand) operands;
 
-#define MAX_REPEATED 64 /* terms up to which a sum may be read twice */
+#define MAX_COPIES 64 /* of a sum in the one it melts into */
 
 typedef struct summand {
     cg_operand o;
-    uint32_t times; /* it stands among its node's operands */
+    uint32_t times;  /* it stands among its node's operands */
+    uint32_t copies; /* of it in the whole sum */
 } summand;
 
 typedef CG_ARRAY(summand) summands;
 
 /* The Add below operand o that melts into n: n is its only reader. n may read
- * it several times: sharing equal operators makes x + y + (x + y) so. */
+ * it several times: sharing equal operators makes x + y + (x + y) so. Every
+ * copy of an Add comes here with the same numbers, so all of them melt or
+ * none; x = x + x, 200 times, ends at MAX_COPIES. */
 static cg_node *melting(cg_rewrite *rw, const cg_node *n, const summand *t)
 {
     cg_node *p = cg_rw_def(rw, t->o, CG_OP_ADD);
     return p && cg_rw_uses(rw, t->o.v) == t->times &&
+                   (t->times == 1 || t->copies <= MAX_COPIES) &&
                    p->region == n->region &&
                    !cg_attr_find(p, "broadcast_axis") &&
                    !cg_attr_find(n, "broadcast_axis")
@@ -124,15 +128,13 @@ static cg_node *melting(cg_rewrite *rw, const cg_node *n, const summand *t)
 
 /* Last operand first, so that they come off the stack in order. */
 static void push_operands(cg_rewrite *rw, summands *stack, const cg_node *n,
-                          size_t so_far)
+                          uint32_t copies)
 {
-    bool repeat = n->n_in + so_far <= MAX_REPEATED; /* x = x + x, 200 times */
     for (uint32_t k = n->n_in; k-- > 0;) {
-        summand t = {n->in[k], 0};
-        for (uint32_t i = 0; i < n->n_in && repeat; i++)
+        summand t = {n->in[k], n->n_in > MAX_COPIES, 0};
+        for (uint32_t i = 0; i < n->n_in && n->n_in <= MAX_COPIES; i++)
             t.times += t.o.v && cg_rw_same(rw, n->in[i], t.o);
-        if (!repeat)
-            t.times = 1;
+        t.copies = t.times > 1 ? copies * t.times : copies;
         cg_array_push(stack, t);
     }
 }
@@ -143,7 +145,7 @@ static void collect_terms(cg_rewrite *rw, cg_node *n, operands *out)
 {
     summands stack = {0};
     CG_ARRAY(cg_node *) gone = {0};
-    push_operands(rw, &stack, n, 0);
+    push_operands(rw, &stack, n, 1);
     while (stack.len) {
         summand t = stack.data[--stack.len];
         cg_node *p = t.o.v ? melting(rw, n, &t) : NULL;
@@ -151,7 +153,7 @@ static void collect_terms(cg_rewrite *rw, cg_node *n, operands *out)
             cg_array_push(out, t.o);
             continue;
         }
-        push_operands(rw, &stack, p, stack.len + out->len);
+        push_operands(rw, &stack, p, t.copies);
         cg_array_push(&gone, p);
     }
     for (size_t i = 0; i < gone.len; i++)
