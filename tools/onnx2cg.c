@@ -16,7 +16,8 @@
 static const char usage[] =
 "usage: onnx2cg [options] MODEL|DIR...\n"
 "Turns ONNX models (or .cg texts) into computation graphs: atomic operators\n"
-"with shapes, parameters, multiply-adds and FLOPs. Weights are never read.\n"
+"with shapes, parameters, multiply-adds and FLOPs. No tensor over 4 KiB is\n"
+"read, so weights cost nothing.\n"
 "\n"
 "output (default: a table)\n"
 "  --stats               one JSON object a line: counts, hash, operators\n"
