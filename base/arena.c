@@ -60,35 +60,33 @@ void cg_arena_free(cg_arena *a)
 
 /* Blocks double up to a limit, so small graphs stay small and large ones do
  * not visit malloc often. */
-static void add_block(cg_arena *a, size_t size)
+void *cg_arena_more(cg_arena *a, size_t size)
 {
     size_t grow = a->head ? a->head->size * 2 : FIRST_BLOCK;
     if (grow > LARGEST_BLOCK)
         grow = LARGEST_BLOCK;
     if (grow < size)
         grow = size;
-    cg_arena_block *b = cg_xcalloc(1, sizeof *b + grow);
+    cg_arena_block *b = cg_xrealloc(NULL, sizeof *b + grow);
     b->size = grow;
     b->next = a->head;
     a->head = b;
-    a->next = b->data;
+    a->next = b->data + size;
     a->end = b->data + grow;
+    a->used += size;
+    return b->data;
 }
 
+/* Not inline: for a size it knows gcc writes `rep stos`, which costs more than
+ * the call. */
 void *cg_arena_alloc(cg_arena *a, size_t size)
 {
-    size = (size + 15) & ~(size_t)15;
-    if (size > (size_t)(a->end - a->next))
-        add_block(a, size);
-    void *p = a->next;
-    a->next += size;
-    a->used += size;
-    return p;
+    return memset(cg_arena_raw(a, size), 0, size);
 }
 
 void *cg_arena_dup(cg_arena *a, const void *p, size_t size)
 {
-    void *q = cg_arena_alloc(a, size);
+    void *q = cg_arena_raw(a, size);
     if (size)
         memcpy(q, p, size);
     return q;
@@ -96,9 +94,10 @@ void *cg_arena_dup(cg_arena *a, const void *p, size_t size)
 
 char *cg_arena_strndup(cg_arena *a, const char *s, size_t n)
 {
-    char *q = cg_arena_alloc(a, n + 1);
+    char *q = cg_arena_raw(a, n + 1);
     if (n)
         memcpy(q, s, n);
+    q[n] = 0;
     return q;
 }
 
@@ -123,14 +122,14 @@ char *cg_arena_printf(cg_arena *a, const char *fmt, ...)
 char *cg_arena_number(cg_arena *a, const char *prefix, const char *sep,
                       uint64_t n)
 {
-    char digits[20];
-    size_t p = strlen(prefix), q = strlen(sep), d = sizeof digits;
-    do
-        digits[--d] = (char)('0' + n % 10);
-    while ((n /= 10) > 0);
-    char *s = cg_arena_alloc(a, p + q + (sizeof digits - d) + 1);
+    size_t p = strlen(prefix), q = strlen(sep), digits = 1;
+    for (uint64_t rest = n; rest >= 10; rest /= 10)
+        digits++;
+    char *s = cg_arena_raw(a, p + q + digits + 1), *end = s + p + q + digits;
     memcpy(s, prefix, p);
     memcpy(s + p, sep, q);
-    memcpy(s + p + q, digits + d, sizeof digits - d);
+    *end = 0;
+    for (; digits--; n /= 10)
+        *--end = (char)('0' + n % 10);
     return s;
 }

@@ -19,8 +19,21 @@ typedef struct cg_arena {
 void cg_arena_init(cg_arena *a);
 void cg_arena_free(cg_arena *a); /* all blocks; the arena can be used again */
 
-/* 16-byte aligned; cg_arena_alloc is zeroed. size 0 gives a valid pointer. */
-void *cg_arena_alloc(cg_arena *a, size_t size);
+void *cg_arena_more(cg_arena *a, size_t size); /* where no block has room */
+
+/* Memory of any content, 16-byte aligned; size 0 gives a valid pointer. */
+static inline void *cg_arena_raw(cg_arena *a, size_t size)
+{
+    size = (size + 15) & ~(size_t)15;
+    if (size >= (size_t)(a->end - a->next))
+        return cg_arena_more(a, size);
+    void *p = a->next;
+    a->next += size;
+    a->used += size;
+    return p;
+}
+
+void *cg_arena_alloc(cg_arena *a, size_t size); /* the same, zeroed */
 void *cg_arena_dup(cg_arena *a, const void *p, size_t size);
 char *cg_arena_strdup(cg_arena *a, const char *s);
 char *cg_arena_strndup(cg_arena *a, const char *s, size_t n);

@@ -4,15 +4,6 @@
 
 #include "base/arena.h"
 
-uint64_t cg_mix64(uint64_t x)
-{
-    x ^= x >> 30;
-    x *= 0xbf58476d1ce4e5b9u;
-    x ^= x >> 27;
-    x *= 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
-
 uint64_t cg_hash64(const void *p, size_t n, uint64_t seed)
 {
     const unsigned char *s = p;

@@ -22,6 +22,15 @@ void cg_map_put(cg_map *m, const char *key, void *value); /* replaces */
 void cg_map_free(cg_map *m);
 
 uint64_t cg_hash64(const void *p, size_t n, uint64_t seed);
-uint64_t cg_mix64(uint64_t x); /* a bijection that scatters bits */
+
+/* A bijection that scatters bits. */
+static inline uint64_t cg_mix64(uint64_t x)
+{
+    x ^= x >> 30;
+    x *= 0xbf58476d1ce4e5b9u;
+    x ^= x >> 27;
+    x *= 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
 
 #endif

@@ -3,12 +3,32 @@
 
 #include "ir/graph.h"
 
+/* Names that are not copied. Linkers merge equal literals, so that who asks for
+ * one of these has the same pointer most of the time. */
+static const char *const usual[] = {
+    "axis", "dilations", "group", "keepdims", "kernel_shape", "pads", "perm",
+    "strides"};
+
+/* Most differ in the first letter, and a call costs more than a look. */
+static inline bool same_name(const char *a, const char *b)
+{
+    return a == b || (a[0] == b[0] && strcmp(a, b) == 0);
+}
+
 const cg_attr *cg_attr_find(const cg_node *n, const char *name)
 {
     for (int i = 0; i < n->n_attr; i++)
-        if (strcmp(n->attr[i].name, name) == 0)
+        if (same_name(n->attr[i].name, name))
             return &n->attr[i];
     return NULL;
+}
+
+static const char *keep_name(cg_graph *g, const char *name)
+{
+    for (size_t i = 0; i < sizeof usual / sizeof *usual; i++)
+        if (same_name(usual[i], name))
+            return usual[i];
+    return cg_arena_strdup(&g->arena, name);
 }
 
 static const cg_attr *find_kind(const cg_node *n, const char *name,
@@ -63,17 +83,16 @@ static cg_attr *slot(cg_graph *g, cg_node *n, const char *name)
     cg_attr *a = (cg_attr *)cg_attr_find(n, name);
     if (a)
         return a;
-    /* Room for 4, then doubled: a count that is a power of two is full. */
-    size_t have = n->n_attr;
-    if (have == 0 || (have >= 4 && (have & (have - 1)) == 0)) {
-        cg_attr *more =
-            cg_arena_array(&g->arena, cg_attr, have ? have * 2 : 4);
-        if (have)
-            memcpy(more, n->attr, have * sizeof *more);
+    if (n->n_attr == n->attr_cap) {
+        uint32_t room = n->n_attr < 4 ? 4 : 2 * (uint32_t)n->n_attr;
+        cg_attr *more = cg_arena_array(&g->arena, cg_attr, room);
+        if (n->n_attr)
+            memcpy(more, n->attr, n->n_attr * sizeof *more);
         n->attr = more;
+        n->attr_cap = room;
     }
     a = &n->attr[n->n_attr++];
-    a->name = cg_arena_strdup(&g->arena, name);
+    a->name = keep_name(g, name);
     return a;
 }
 
@@ -168,6 +187,13 @@ void cg_attr_set_type(cg_graph *g, cg_node *n, const char *name, cg_type t)
     a->kind = CG_ATTR_TYPE;
     a->n = 1;
     a->type = copy;
+}
+
+void cg_attrs_copy(cg_graph *g, cg_node *to, const cg_node *from)
+{
+    to->n_attr = to->attr_cap = from->n_attr;
+    to->attr = cg_arena_dup(&g->arena, from->attr,
+                            from->n_attr * sizeof *from->attr);
 }
 
 void cg_attr_remove(cg_node *n, const char *name)

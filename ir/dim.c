@@ -82,13 +82,10 @@ static void combine(cg_graph *g, cg_dim a, int64_t k, cg_dim b, cg_poly *out)
     cg_poly_add(g, &x, &y, out);
 }
 
-cg_dim cg_dim_add(cg_graph *g, cg_dim a, cg_dim b)
+cg_dim cg_dim_sum(cg_graph *g, cg_dim a, cg_dim b)
 {
-    int64_t r;
     if (both_known(a, b))
-        return !__builtin_add_overflow(a, b, &r) && r >= CG_DIM_MIN
-                   ? r
-                   : overflow(g, CG_ATOM_LOST_ADD, a, b);
+        return overflow(g, CG_ATOM_LOST_ADD, a, b);
     cg_poly sum;
     combine(g, a, 1, b, &sum);
     return result(g, CG_ATOM_LOST_ADD, a, b, &sum);
@@ -122,13 +119,10 @@ static void multiply(cg_graph *g, const cg_poly *x, const cg_poly *y,
     }
 }
 
-cg_dim cg_dim_mul(cg_graph *g, cg_dim a, cg_dim b)
+cg_dim cg_dim_product(cg_graph *g, cg_dim a, cg_dim b)
 {
-    int64_t r;
     if (both_known(a, b))
-        return !__builtin_mul_overflow(a, b, &r) && r >= CG_DIM_MIN
-                   ? r
-                   : overflow(g, CG_ATOM_LOST_MUL, a, b);
+        return overflow(g, CG_ATOM_LOST_MUL, a, b);
     if (a == 1 || b == 1)
         return a == 1 ? b : a;
     cg_poly x, y, product;

@@ -31,14 +31,34 @@ void cg_dim_bind(struct cg_graph *g, const char *name, int64_t value);
 cg_dim cg_dim_unknown(struct cg_graph *g, const struct cg_node *from,
                       const char *why);
 
-cg_dim cg_dim_add(struct cg_graph *g, cg_dim a, cg_dim b);
 cg_dim cg_dim_sub(struct cg_graph *g, cg_dim a, cg_dim b);
-cg_dim cg_dim_mul(struct cg_graph *g, cg_dim a, cg_dim b);
 cg_dim cg_dim_floordiv(struct cg_graph *g, cg_dim a, cg_dim b); /* b != 0 */
 cg_dim cg_dim_ceildiv(struct cg_graph *g, cg_dim a, cg_dim b);  /* b != 0 */
 cg_dim cg_dim_mod(struct cg_graph *g, cg_dim a, cg_dim b);      /* floored */
 cg_dim cg_dim_max(struct cg_graph *g, cg_dim a, cg_dim b);
 cg_dim cg_dim_min(struct cg_graph *g, cg_dim a, cg_dim b);
+
+/* What add and mul do where two numbers are not enough; call those. */
+cg_dim cg_dim_sum(struct cg_graph *g, cg_dim a, cg_dim b);
+cg_dim cg_dim_product(struct cg_graph *g, cg_dim a, cg_dim b);
+
+static inline cg_dim cg_dim_add(struct cg_graph *g, cg_dim a, cg_dim b)
+{
+    int64_t r;
+    return cg_dim_known(a) && cg_dim_known(b) &&
+                   !__builtin_add_overflow(a, b, &r) && r >= CG_DIM_MIN
+               ? r
+               : cg_dim_sum(g, a, b);
+}
+
+static inline cg_dim cg_dim_mul(struct cg_graph *g, cg_dim a, cg_dim b)
+{
+    int64_t r;
+    return cg_dim_known(a) && cg_dim_known(b) &&
+                   !__builtin_mul_overflow(a, b, &r) && r >= CG_DIM_MIN
+               ? r
+               : cg_dim_product(g, a, b);
+}
 
 /* a / b when b divides a exactly as polynomials; false otherwise. */
 bool cg_dim_divides(struct cg_graph *g, cg_dim a, cg_dim b, cg_dim *quotient);

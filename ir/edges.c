@@ -66,41 +66,52 @@ size_t cg_uses_count(const cg_uses *u, const cg_value *v)
 
 /* -- sweeping ---------------------------------------------------------------- */
 
-typedef CG_ARRAY(cg_node *) node_stack;
+typedef struct marker {
+    bool *live;      /* (nodes) */
+    cg_node **stack; /* (nodes), each comes here once */
+    size_t len;
+} marker;
 
-static void mark_value(node_stack *s, unsigned char *live, const cg_value *v)
+static inline void mark_value(marker *m, const cg_value *v)
 {
-    if (v && v->def && !live[v->def->id]) {
-        live[v->def->id] = 1;
-        cg_array_push(s, v->def);
+    cg_node *n = v ? v->def : NULL;
+    if (n && !m->live[n->id]) {
+        m->live[n->id] = true;
+        m->stack[m->len++] = n;
     }
 }
 
-static void mark_region(node_stack *s, unsigned char *live, cg_region *r)
+static void mark_region(marker *m, const cg_region *r)
 {
     for (size_t i = 0; i < r->outputs.len; i++)
-        mark_value(s, live, r->outputs.data[i]);
+        mark_value(m, r->outputs.data[i]);
+}
+
+static void mark_bodies(marker *m, const cg_node *n)
+{
+    for (int a = 0; a < n->n_attr; a++)
+        if (n->attr[a].kind == CG_ATTR_REGION)
+            mark_region(m, n->attr[a].region);
 }
 
 /* Marks dead every node that no output of the main region depends on. */
 static void mark_unreachable(cg_graph *g)
 {
-    unsigned char *live = cg_xcalloc(g->nodes.len, 1);
-    node_stack s = {0};
-    mark_region(&s, live, g->main);
-    while (s.len) {
-        cg_node *n = s.data[--s.len];
+    marker m = {.live = cg_xcalloc(g->nodes.len, 1)};
+    m.stack = cg_xrealloc(NULL, g->nodes.len * sizeof *m.stack);
+    mark_region(&m, g->main);
+    while (m.len) {
+        const cg_node *n = m.stack[--m.len];
         for (uint32_t k = 0; k < n->n_in; k++)
-            mark_value(&s, live, n->in[k].v);
-        for (int a = 0; a < n->n_attr; a++)
-            if (n->attr[a].kind == CG_ATTR_REGION)
-                mark_region(&s, live, n->attr[a].region);
+            mark_value(&m, n->in[k].v);
+        if (cg_has_bodies(g))
+            mark_bodies(&m, n);
     }
     for (size_t i = 0; i < g->nodes.len; i++)
-        if (!live[i])
+        if (!m.live[i])
             g->nodes.data[i]->dead = true;
-    cg_array_free(&s);
-    cg_xfree(live);
+    cg_xfree(m.live);
+    cg_xfree(m.stack);
 }
 
 void cg_graph_sweep(cg_graph *g, bool unreachable)
@@ -245,14 +256,6 @@ cg_err cg_region_sort(cg_graph *g, cg_region *r)
 
 /* -- the CG's edges ----------------------------------------------------------- */
 
-static int by_pair(const void *a, const void *b)
-{
-    const uint32_t *x = a, *y = b;
-    if (x[0] != y[0])
-        return x[0] < y[0] ? -1 : 1;
-    return x[1] < y[1] ? -1 : x[1] > y[1];
-}
-
 typedef struct edge_maker {
     cg_edges *e;
     uint32_t *number; /* value id -> 1 + CG node that makes it */
@@ -290,16 +293,36 @@ static void add_captures(edge_maker *m, const cg_graph *g,
     }
 }
 
+/* Counting sort by one end, stable: linear, where qsort was a fifth of what
+ * hashing a graph takes. */
+static void sort_by_end(cg_edges *e, int end, uint32_t *count,
+                        uint32_t (*to)[2])
+{
+    memset(count, 0, (e->n_nodes + 1) * sizeof *count);
+    for (uint32_t i = 0; i < e->n_edges; i++)
+        count[e->edge[i][end] + 1]++;
+    for (uint32_t i = 0; i < e->n_nodes; i++)
+        count[i + 1] += count[i];
+    for (uint32_t i = 0; i < e->n_edges; i++)
+        memcpy(to[count[e->edge[i][end]]++], e->edge[i], sizeof *to);
+}
+
 static void unique_edges(cg_edges *e)
 {
-    if (e->n_edges == 0)
-        return;
-    qsort(e->edge, e->n_edges, sizeof *e->edge, by_pair);
-    uint32_t w = 1;
-    for (uint32_t i = 1; i < e->n_edges; i++)
-        if (by_pair(e->edge[i], e->edge[w - 1]) != 0)
-            memmove(e->edge[w++], e->edge[i], sizeof *e->edge);
+    uint32_t(*sorted)[2] = cg_xcalloc(e->n_edges, sizeof *sorted);
+    uint32_t(*edge)[2] = e->edge;
+    uint32_t *count = cg_xcalloc(e->n_nodes + 1, sizeof *count);
+    sort_by_end(e, 1, count, sorted);
+    e->edge = sorted;
+    sort_by_end(e, 0, count, edge);
+    e->edge = edge;
+    uint32_t w = 0;
+    for (uint32_t i = 0; i < e->n_edges; i++)
+        if (w == 0 || memcmp(edge[i], edge[w - 1], sizeof *edge) != 0)
+            memmove(edge[w++], edge[i], sizeof *edge);
     e->n_edges = w;
+    cg_xfree(sorted);
+    cg_xfree(count);
 }
 
 void cg_edges_make(cg_edges *e, const cg_graph *g)
@@ -309,6 +332,7 @@ void cg_edges_make(cg_edges *e, const cg_graph *g)
                     .n_outputs = (uint32_t)r->outputs.len};
     e->n_nodes = e->n_inputs + (uint32_t)r->nodes.len + e->n_outputs;
     edge_maker m = {.e = e};
+    e->edge = cg_array_grow(NULL, &m.cap, 2 * e->n_nodes, sizeof *e->edge);
     m.number = cg_xcalloc(g->values.len, sizeof *m.number);
     uint32_t *node_number = cg_xcalloc(g->nodes.len, sizeof *node_number);
     for (uint32_t i = 0; i < e->n_inputs; i++)

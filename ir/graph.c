@@ -110,11 +110,6 @@ void cg_graph_free(cg_graph *g)
     cg_xfree(g);
 }
 
-cg_type cg_type_none(void)
-{
-    return (cg_type){.kind = CG_KIND_TENSOR, .rank = -1, .channel = -1};
-}
-
 cg_type cg_type_tensor(cg_graph *g, int dtype, int rank, const cg_dim *dims)
 {
     cg_type t = cg_type_none();
@@ -125,13 +120,27 @@ cg_type cg_type_tensor(cg_graph *g, int dtype, int rank, const cg_dim *dims)
     return t;
 }
 
+/* "v12", written from its end. */
+static const char *made_up(cg_arena *a, uint32_t id)
+{
+    char *s = (char *)cg_arena_raw(a, 16) + 15;
+    *s = 0;
+    do
+        *--s = (char)('0' + id % 10);
+    while (id /= 10);
+    *--s = 'v';
+    return s;
+}
+
 cg_value *cg_value_new(cg_graph *g, const char *name)
 {
     cg_value *v = cg_arena_new(&g->arena, cg_value);
     v->id = (uint32_t)g->values.len;
     v->name = name && *name ? cg_arena_strdup(&g->arena, name)
-                            : cg_arena_number(&g->arena, "v", "", v->id);
-    v->type = v->declared = cg_type_none();
+                            : made_up(&g->arena, v->id);
+    /* byte by byte: a type that is copied just after it was written stalls */
+    v->type.rank = v->type.channel = -1;
+    v->declared.rank = v->declared.channel = -1;
     cg_array_push(&g->values, v);
     return v;
 }
@@ -204,20 +213,18 @@ bool cg_type_hwc(cg_graph *g, const cg_type *t, cg_dim hwc[3])
     if (t->rank < 0)
         return false;
     int c = t->channel >= 0 && t->channel < t->rank ? t->channel : t->rank - 1;
-    cg_dim space[CG_MAX_RANK];
     int n = 0;
     /* Axis 0 is the batch, unless it is the only one or the channel. */
-    for (int i = t->rank == 1 ? 0 : 1; i < t->rank; i++)
-        if (i != c)
-            space[n++] = t->dims[i];
+    for (int i = t->rank == 1 ? 0 : 1; i < t->rank; i++) {
+        if (i == c)
+            continue;
+        if (n > 1)
+            hwc[0] = cg_dim_mul(g, hwc[0], hwc[1]);
+        hwc[n > 0] = t->dims[i];
+        n++;
+    }
     if (c >= 0)
         hwc[2] = t->dims[c];
-    if (n > 0)
-        hwc[0] = space[0];
-    for (int i = 1; i < n - 1; i++)
-        hwc[0] = cg_dim_mul(g, hwc[0], space[i]);
-    if (n > 1)
-        hwc[1] = space[n - 1];
     return true;
 }
 

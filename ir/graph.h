@@ -95,12 +95,13 @@ struct cg_value {
     bool is_weight;   /* CONST that came as an initializer */
     bool listed;      /* a tensor of the file's main graph, for --shapes */
     cg_type type;
-    cg_type declared; /* value_info of the file; rank -1 and UNDEFINED: none */
     cg_node *def;     /* ROLE_NODE: the producer */
     uint32_t out;     /* which output of it */
     const cg_data *data;       /* elements, when known */
-    const cg_payload *payload; /* CONST from a file, elements not kept */
     const cg_node *made_by; /* CONST: the removed node that computed it */
+    /* what follows is seldom read */
+    cg_type declared; /* value_info of the file; rank -1 and UNDEFINED: none */
+    const cg_payload *payload; /* CONST from a file, elements not kept */
     const struct cg_seq *seq;  /* sequence with known elements */
     const cg_node *why_node;   /* rank unknown: the node that made it so */
     const char *why;           /* and the reason */
@@ -156,6 +157,7 @@ struct cg_node {
     cg_attr *attr;      /* (n_attr) */
     cg_region *region;
     bool dead;          /* removed; passes sweep with cg_graph_sweep */
+    uint32_t attr_cap;  /* room in attr, of cg_attr_set_* */
     /* facts, by pass flops; symbolic where shapes are */
     cg_dim macs, flops, params;
 };
@@ -208,7 +210,11 @@ cg_graph *cg_graph_new(const char *name); /* with an empty main region */
 void cg_graph_free(cg_graph *g);          /* NULL is fine */
 
 cg_region *cg_region_new(cg_graph *g, cg_region *parent);
-cg_type cg_type_none(void); /* tensor, undefined, rank -1, channel -1 */
+/* Tensor of undefined elements and unknown rank. */
+static inline cg_type cg_type_none(void)
+{
+    return (cg_type){.kind = CG_KIND_TENSOR, .rank = -1, .channel = -1};
+}
 cg_type cg_type_tensor(cg_graph *g, int dtype, int rank, const cg_dim *dims);
 
 /* Names are copied; NULL makes one up. Values start without a type. */
@@ -227,6 +233,10 @@ cg_value *cg_value_ints(cg_graph *g, const char *name, const cg_dim *v,
 cg_node *cg_node_new(cg_graph *g, cg_region *r, cg_op op, const char *name,
                      cg_value *const *in, size_t n_in,
                      const char *const *out_names, size_t n_out);
+/* The same with inputs left out, made-up names of outputs and no name: the
+ * caller sets what is missing. */
+cg_node *cg_node_bare(cg_graph *g, cg_region *r, cg_op op, size_t n_in,
+                      size_t n_out);
 
 /* Sets or replaces an attribute; arrays and strings are copied. */
 void cg_attr_set_int(cg_graph *g, cg_node *n, const char *name, int64_t v);
@@ -244,6 +254,9 @@ void cg_attr_set_region(cg_graph *g, cg_node *n, const char *name,
                         cg_region *r);
 void cg_attr_set_type(cg_graph *g, cg_node *n, const char *name, cg_type t);
 void cg_attr_remove(cg_node *n, const char *name);
+/* `to` gets the attributes that `from` has, in place of its own; what is set
+ * later is set for one of them. Bodies and tensors are shared. */
+void cg_attrs_copy(cg_graph *g, cg_node *to, const cg_node *from);
 
 void cg_warn(cg_graph *g, const cg_node *n, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
@@ -269,10 +282,26 @@ const int64_t *cg_attr_ints(const cg_node *n, const char *name, size_t *len);
 const double *cg_attr_floats(const cg_node *n, const char *name, size_t *len);
 cg_region *cg_attr_region(const cg_node *n, const char *name);
 
-/* Type of operand k as this node sees it; cg_type_none for a missing one. */
-cg_type cg_in_type(const cg_node *n, size_t k);
 /* Value of operand k; NULL when left out or k >= n_in. */
-cg_value *cg_in(const cg_node *n, size_t k);
+static inline cg_value *cg_in(const cg_node *n, size_t k)
+{
+    return k < n->n_in ? n->in[k].v : NULL;
+}
+
+/* Type of operand k as this node sees it; cg_type_none for a missing one. */
+static inline cg_type cg_in_type(const cg_node *n, size_t k)
+{
+    if (!cg_in(n, k))
+        return cg_type_none();
+    return n->in[k].view ? *n->in[k].view : n->in[k].v->type;
+}
+
+/* Whether there are bodies besides the main region. */
+static inline bool cg_has_bodies(const cg_graph *g)
+{
+    return g->regions.len > 1;
+}
+
 /* Elements of operand k if known, else NULL. A view of known data counts
  * only where the element count is the same. */
 const cg_data *cg_in_data(const cg_node *n, size_t k);

@@ -20,21 +20,21 @@ typedef struct key {
     uint64_t a, b;
 } key;
 
-static key key_of(uint64_t x)
+static inline key key_of(uint64_t x)
 {
     return (key){cg_mix64(x + 0x9e3779b97f4a7c15u),
                  cg_mix64(x ^ 0xd1b54a32d192ed03u)};
 }
 
 /* Order matters: h then x. */
-static key then(key h, key x)
+static inline key then(key h, key x)
 {
     return (key){cg_mix64(h.a * 0x9fb21c651e98df25u + x.a),
                  cg_mix64((h.b ^ x.b) * 0xff51afd7ed558ccdu + (h.b >> 7))};
 }
 
 /* Adds x to a set; `role` keeps sets of different meaning apart. */
-static void set_add(key *set, key x, uint64_t role)
+static inline void set_add(key *set, key x, uint64_t role)
 {
     set->a += cg_mix64(x.a ^ (role * 0xa0761d6478bd642fu));
     set->b += cg_mix64(x.b + (role * 0xe7037ed1a0b428dbu));
@@ -81,26 +81,83 @@ static key end_facts(cg_graph *g, const char *op, cg_port port)
     return add_dims(g, key_of_text(op), known, hwc, 3);
 }
 
+/* All but names and bodies. Equal facts are equal bytes up to FACTS_SIZE. */
+typedef struct facts {
+    int64_t op, in_known, out_known;
+    cg_dim in[3], out[3];
+    cg_geometry m;
+} facts;
+#define FACTS_SIZE (offsetof(facts, m.bias) + sizeof(bool))
+
+static void find_facts(cg_graph *g, const cg_node *n, facts *f)
+{
+    f->op = n->op;
+    f->in_known = cg_node_in_hwc(g, n, f->in);
+    f->out_known = cg_node_out_hwc(g, n, f->out);
+    cg_node_geometry(g, n, &f->m);
+}
+
+static key key_of_facts(cg_graph *g, const facts *f, const char *source)
+{
+    key h = key_of_text(cg_op_name((cg_op)f->op));
+    if (source)
+        h = then(h, key_of_text(source));
+    h = add_dims(g, h, f->in_known, f->in, 3);
+    h = add_dims(g, h, f->out_known, f->out, 3);
+    h = add_ints(h, f->m.kernel, 2);
+    h = add_ints(h, f->m.stride, 2);
+    h = add_ints(h, f->m.dilation, 2);
+    h = add_ints(h, f->m.pad, 4);
+    h = add_ints(h, &f->m.groups, 1);
+    h = add_dims(g, h, true, f->m.weight, 4);
+    return then(h, key_of(f->m.bias));
+}
+
+/* A network repeats its layers, a family those of its other networks, and to
+ * look costs a tenth of making a key: the last facts seen in each slot. Only
+ * those without symbols, which mean something in their graph alone. */
+#define MEMO_BITS 9
+
+typedef struct memo {
+    facts facts;
+    key key;
+    bool used;
+} memo;
+
+static bool all_known(const facts *f)
+{
+    for (int i = 0; i < 3; i++)
+        if (!cg_dim_known(f->in[i]) || !cg_dim_known(f->out[i]))
+            return false;
+    for (int i = 0; i < 4; i++)
+        if (!cg_dim_known(f->m.weight[i]))
+            return false;
+    return true;
+}
+
+static size_t slot_of(const facts *f)
+{
+    const uint64_t odd = 0x9fb21c651e98df25u;
+    uint64_t h = (uint64_t)f->op * 3 + f->m.bias;
+    for (int i = 0; i < 3; i++)
+        h = h * 127 + (uint64_t)f->in[i] * 31 + (uint64_t)f->out[i];
+    for (int i = 0; i < 2; i++)
+        h = h * 127 + (uint64_t)f->m.kernel[i] * 31 +
+            (uint64_t)f->m.stride[i];
+    return (h * 127 + (uint64_t)f->m.weight[2]) * odd >> (64 - MEMO_BITS);
+}
+
 static key node_facts(cg_graph *g, const cg_node *n, key bodies)
 {
-    cg_dim hwc[3];
-    cg_geometry m;
-    key h = key_of_text(cg_op_name(n->op));
-    if (n->source)
-        h = then(h, key_of_text(n->source));
-    bool known = cg_node_in_hwc(g, n, hwc);
-    h = add_dims(g, h, known, hwc, 3);
-    known = cg_node_out_hwc(g, n, hwc);
-    h = add_dims(g, h, known, hwc, 3);
-    cg_node_geometry(g, n, &m);
-    h = add_ints(h, m.kernel, 2);
-    h = add_ints(h, m.stride, 2);
-    h = add_ints(h, m.dilation, 2);
-    h = add_ints(h, m.pad, 4);
-    h = add_ints(h, &m.groups, 1);
-    h = add_dims(g, h, true, m.weight, 4);
-    h = then(h, key_of(m.bias));
-    return then(h, bodies);
+    static _Thread_local memo memos[1 << MEMO_BITS];
+    facts f;
+    find_facts(g, n, &f);
+    if (n->source || !all_known(&f))
+        return then(key_of_facts(g, &f, n->source), bodies);
+    memo *m = &memos[slot_of(&f)];
+    if (!m->used || memcmp(&m->facts, &f, FACTS_SIZE) != 0)
+        *m = (memo){f, key_of_facts(g, &f, NULL), true};
+    return then(m->key, bodies);
 }
 
 /* -- one region ------------------------------------------------------------ */
@@ -121,7 +178,7 @@ static uint32_t region_size(const cg_region *r)
     return (uint32_t)(r->inputs.len + r->nodes.len + r->outputs.len);
 }
 
-static void facts_of(const hasher *s, const cg_region *r, key *h)
+static void region_facts(const hasher *s, const cg_region *r, key *h)
 {
     for (size_t i = 0; i < r->inputs.len; i++)
         *h++ = end_facts(s->g, "Input", cg_region_input(r, i));
@@ -133,29 +190,23 @@ static void facts_of(const hasher *s, const cg_region *r, key *h)
         *h++ = end_facts(s->g, "Output", cg_region_output(r, i));
 }
 
-/* Edges are sorted by producer, and nodes are in topological order: when the
- * sweep reaches a node, all that leads to it has been added up. */
-static void sweep_forward(const key *fact, uint32_t n, const pair *edge,
-                          size_t n_edges, key *out)
+/* Edges are sorted by producer, and nodes are in topological order: when a
+ * sweep reaches a node, all that leads to it has been added up. Forward and
+ * back are chains of multiplications that wait for each other, which side by
+ * side take half the time. */
+static void sweep(const key *fact, uint32_t n, const pair *edge,
+                  size_t n_edges, key *fore, key *back)
 {
-    memset(out, 0, n * sizeof *out);
-    size_t e = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        out[i] = then(fact[i], out[i]);
+    memset(fore, 0, n * sizeof *fore);
+    memset(back, 0, n * sizeof *back);
+    size_t e = 0, f = n_edges;
+    for (uint32_t i = 0, j = n; j-- > 0; i++) {
+        fore[i] = then(fact[i], fore[i]);
         for (; e < n_edges && edge[e][0] == i; e++)
-            set_add(&out[edge[e][1]], out[i], 1);
-    }
-}
-
-static void sweep_back(const key *fact, uint32_t n, const pair *edge,
-                       size_t n_edges, key *out)
-{
-    memset(out, 0, n * sizeof *out);
-    size_t e = n_edges;
-    for (uint32_t i = n; i-- > 0;) {
-        for (; e > 0 && edge[e - 1][0] == i; e--)
-            set_add(&out[i], out[edge[e - 1][1]], 2);
-        out[i] = then(fact[i], out[i]);
+            set_add(&fore[edge[e][1]], fore[i], 1);
+        for (; f > 0 && edge[f - 1][0] == j; f--)
+            set_add(&back[j], back[edge[f - 1][1]], 2);
+        back[j] = then(fact[j], back[j]);
     }
 }
 
@@ -178,9 +229,8 @@ static key hash_region(const hasher *s, const cg_region *r, const pair *edge,
     key *fact = cg_xcalloc(n, sizeof *fact);
     key *fore = cg_xcalloc(n, sizeof *fore);
     key *back = cg_xcalloc(n, sizeof *back);
-    facts_of(s, r, fact);
-    sweep_forward(fact, n, edge, n_edges, fore);
-    sweep_back(fact, n, edge, n_edges, back);
+    region_facts(s, r, fact);
+    sweep(fact, n, edge, n_edges, fore, back);
     for (uint32_t i = 0; i < n; i++)
         fore[i] = then(fore[i], back[i]);
     for (int round = 0; round < 2; round++)

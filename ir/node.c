@@ -3,47 +3,56 @@
 
 #include "ir/graph.h"
 
-cg_node *cg_node_new(cg_graph *g, cg_region *r, cg_op op, const char *name,
-                     cg_value *const *in, size_t n_in,
-                     const char *const *out_names, size_t n_out)
+/* One piece of memory: the node, its operands, its outputs. */
+static cg_node *node_of(cg_graph *g, cg_region *r, cg_op op, size_t n_in,
+                        size_t n_out)
 {
-    cg_node *n = cg_arena_new(&g->arena, cg_node);
+    cg_node *n = cg_arena_alloc(&g->arena, sizeof *n + n_in * sizeof *n->in +
+                                               n_out * sizeof *n->out);
     n->id = (uint32_t)g->nodes.len;
     n->op = (uint16_t)op;
     n->region = r;
-    n->name = name && *name
-                  ? cg_arena_strdup(&g->arena, name)
-                  : cg_arena_number(&g->arena, cg_op_name(op), "_", n->id);
     n->n_in = (uint32_t)n_in;
-    n->in = cg_arena_array(&g->arena, cg_operand, n_in);
-    for (size_t i = 0; i < n_in; i++)
-        n->in[i].v = in[i];
+    n->in = (cg_operand *)(n + 1);
     n->n_out = (uint32_t)n_out;
-    n->out = cg_arena_array(&g->arena, cg_value *, n_out);
-    for (size_t i = 0; i < n_out; i++) {
-        if (out_names && out_names[i] && !*out_names[i])
-            continue;
-        cg_value *v = cg_value_new(g, out_names ? out_names[i] : NULL);
-        v->role = CG_ROLE_NODE;
-        v->def = n;
-        v->out = (uint32_t)i;
-        n->out[i] = v;
-    }
+    n->out = (cg_value **)(n->in + n_in);
     cg_array_push(&g->nodes, n);
     cg_array_push(&r->nodes, n);
     return n;
 }
 
-cg_value *cg_in(const cg_node *n, size_t k)
+static void make_output(cg_graph *g, cg_node *n, size_t k, const char *name)
 {
-    return k < n->n_in ? n->in[k].v : NULL;
+    cg_value *v = cg_value_new(g, name);
+    v->role = CG_ROLE_NODE;
+    v->def = n;
+    v->out = (uint32_t)k;
+    n->out[k] = v;
 }
 
-cg_type cg_in_type(const cg_node *n, size_t k)
+cg_node *cg_node_new(cg_graph *g, cg_region *r, cg_op op, const char *name,
+                     cg_value *const *in, size_t n_in,
+                     const char *const *out_names, size_t n_out)
 {
-    if (!cg_in(n, k))
-        return cg_type_none();
-    return n->in[k].view ? *n->in[k].view : n->in[k].v->type;
+    cg_node *n = node_of(g, r, op, n_in, n_out);
+    n->name = name && *name
+                  ? cg_arena_strdup(&g->arena, name)
+                  : cg_arena_number(&g->arena, cg_op_name(op), "_", n->id);
+    for (size_t i = 0; i < n_in; i++)
+        n->in[i].v = in[i];
+    for (size_t i = 0; i < n_out; i++)
+        if (!out_names || !out_names[i] || *out_names[i])
+            make_output(g, n, i, out_names ? out_names[i] : NULL);
+    return n;
+}
+
+cg_node *cg_node_bare(cg_graph *g, cg_region *r, cg_op op, size_t n_in,
+                      size_t n_out)
+{
+    cg_node *n = node_of(g, r, op, n_in, n_out);
+    for (size_t i = 0; i < n_out; i++)
+        make_output(g, n, i, NULL);
+    return n;
 }
 
 const cg_data *cg_in_data(const cg_node *n, size_t k)
@@ -170,8 +179,12 @@ static void recurrent_weight(cg_graph *g, const cg_node *n, cg_dim out[4])
 
 void cg_node_geometry(cg_graph *g, const cg_node *n, cg_geometry *out)
 {
-    *out = (cg_geometry){.kernel = {1, 1}, .stride = {1, 1},
-                         .dilation = {1, 1}, .groups = 1};
+    for (int i = 0; i < 2; i++)
+        out->kernel[i] = out->stride[i] = out->dilation[i] = 1;
+    for (int i = 0; i < 4; i++)
+        out->pad[i] = out->weight[i] = 0;
+    out->groups = 1;
+    out->bias = false;
     cg_op op = n->op;
     if (is_conv(op) || op == CG_OP_MAXPOOL || op == CG_OP_AVGPOOL ||
         op == CG_OP_LPPOOL) {
@@ -207,6 +220,8 @@ void cg_node_geometry(cg_graph *g, const cg_node *n, cg_geometry *out)
 static bool larger(const cg_dim a[3], const cg_dim b[3])
 {
     double ca = 1, cb = 1;
+    if (memcmp(a, b, 3 * sizeof *a) == 0)
+        return false;
     for (int i = 0; i < 3; i++) {
         ca *= cg_dim_known(a[i]) ? (double)a[i] : 1e6;
         cb *= cg_dim_known(b[i]) ? (double)b[i] : 1e6;
@@ -229,9 +244,9 @@ bool cg_node_in_hwc(cg_graph *g, const cg_node *n, cg_dim hwc[3])
             continue;
         cg_type t = cg_in_type(n, k);
         cg_dim d[3];
-        if (!cg_type_hwc(g, &t, d))
+        if (!cg_type_hwc(g, &t, any ? d : hwc))
             return false;
-        if (!any || larger(d, hwc))
+        if (any && larger(d, hwc))
             memcpy(hwc, d, sizeof d);
         any = true;
     }

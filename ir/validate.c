@@ -9,6 +9,8 @@ typedef struct checker {
     const cg_graph *g;
     const char *after;
     unsigned char *defined; /* value id -> visible at this point */
+    const cg_dim *dims;     /* last ones found good, (rank) of them: */
+    int rank;               /* types of neighbours share them */
 } checker;
 
 static cg_err broken(const checker *c, const cg_node *n, const char *what,
@@ -19,21 +21,25 @@ static cg_err broken(const checker *c, const cg_node *n, const char *what,
                    c->after ? ": " : "", n ? n->name : "output", what, name);
 }
 
-static cg_err check_type(const checker *c, const cg_node *n, const cg_type *t,
-                         const char *name)
+static inline cg_err check_type(checker *c, const cg_node *n,
+                                const cg_type *t, const char *name)
 {
     if (t->rank < -1 || t->rank > CG_MAX_RANK)
         return broken(c, n, "rank out of range of", name);
     if (t->channel < -1 || (t->rank >= 0 && t->channel >= t->rank))
         return broken(c, n, "channel axis out of range of", name);
+    if (t->dims == c->dims && t->rank == c->rank)
+        return CG_OK;
     for (int i = 0; i < t->rank; i++)
         if (cg_dim_known(t->dims[i]) && t->dims[i] < 0)
             return broken(c, n, "negative dim of", name);
+    c->dims = t->dims;
+    c->rank = t->rank;
     return CG_OK;
 }
 
-static cg_err check_operand(const checker *c, const cg_node *n,
-                            const cg_operand *o)
+static inline cg_err check_operand(checker *c, const cg_node *n,
+                                   const cg_operand *o)
 {
     if (!o->v)
         return CG_OK;
@@ -55,7 +61,7 @@ static cg_err check_arity(const checker *c, const cg_node *n)
     return CG_OK;
 }
 
-static cg_err check_node(const checker *c, const cg_node *n,
+static cg_err check_node(checker *c, const cg_node *n,
                          const cg_region *r)
 {
     if (n->op >= CG_OP_COUNT)
@@ -86,6 +92,16 @@ static void define(checker *c, const cg_node *n, unsigned char on)
             c->defined[n->out[k]->id] = on;
 }
 
+static cg_err check_region(checker *c, const cg_region *r, int depth);
+
+static cg_err check_bodies(checker *c, const cg_node *n, int depth)
+{
+    for (int a = 0; a < n->n_attr; a++)
+        if (n->attr[a].kind == CG_ATTR_REGION)
+            CG_TRY(check_region(c, n->attr[a].region, depth));
+    return CG_OK;
+}
+
 static cg_err check_region(checker *c, const cg_region *r, int depth)
 {
     if (depth > 64)
@@ -95,9 +111,8 @@ static cg_err check_region(checker *c, const cg_region *r, int depth)
     for (size_t i = 0; i < r->nodes.len; i++) {
         const cg_node *n = r->nodes.data[i];
         CG_TRY(check_node(c, n, r));
-        for (int a = 0; a < n->n_attr; a++)
-            if (n->attr[a].kind == CG_ATTR_REGION)
-                CG_TRY(check_region(c, n->attr[a].region, depth + 1));
+        if (cg_has_bodies(c->g))
+            CG_TRY(check_bodies(c, n, depth + 1));
         define(c, n, 1);
     }
     for (size_t i = 0; i < r->outputs.len; i++) {

@@ -86,12 +86,8 @@ static cg_region *clone_into(cg_graph *g, cg_clone_map *m,
 static void clone_attrs(cg_graph *g, cg_clone_map *m, cg_node *to,
                         const cg_node *from)
 {
-    /* room as cg_attr_set_* expects it: a multiple of four */
-    size_t room = ((size_t)from->n_attr + 3) / 4 * 4;
-    to->n_attr = from->n_attr;
-    to->attr = cg_arena_array(&g->arena, cg_attr, room);
+    cg_attrs_copy(g, to, from);
     for (int a = 0; a < from->n_attr; a++) {
-        to->attr[a] = from->attr[a];
         if (from->attr[a].kind != CG_ATTR_REGION)
             continue;
         to->attr[a].region =
@@ -105,7 +101,7 @@ static void clone_attrs(cg_graph *g, cg_clone_map *m, cg_node *to,
 cg_node *cg_node_clone(cg_graph *g, cg_clone_map *m, const cg_node *from,
                        cg_region *r)
 {
-    cg_node *n = cg_node_new(g, r, from->op, NULL, NULL, 0, NULL, 0);
+    cg_node *n = cg_node_bare(g, r, from->op, 0, 0);
     n->name = from->name;
     n->source = from->source;
     n->n_in = from->n_in;

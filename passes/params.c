@@ -9,67 +9,56 @@
 #include "passes/params.h"
 
 typedef struct slots {
-    cg_op op;
     uint32_t weight, setting; /* bit k: operand k; bit 31: all from 31 on */
 } slots;
 
-/* Operators with operands that are not plain data. */
-static const slots table[] = {
-    {CG_OP_CONV, 0x6, 0},
-    {CG_OP_DEPTHWISE, 0x6, 0},
-    {CG_OP_CONV_TRANSPOSE, 0x6, 0},
-    {CG_OP_DEFORM_CONV, 0xa, 0},
-    {CG_OP_CAUSAL_CONV, 0x6, 0},
-    {CG_OP_MATMUL, 0x7, 0},
-    {CG_OP_GEMM, 0x7, 0},
-    {CG_OP_MATMUL_NBITS, 0x22, 0x1c},
-    {CG_OP_EINSUM, 0xffffffff, 0},
-    {CG_OP_PACKED_ATTENTION, 0x6, 0},
-    {CG_OP_MULTI_HEAD_ATTENTION, 0x8, 0},
-    {CG_OP_GROUP_QUERY_ATTENTION, 0, 0x1e0},
-    {CG_OP_EMBEDDING, 0x1, 0x2},
-    {CG_OP_LSTM, 0x8e, 0x10},
-    {CG_OP_GRU, 0xe, 0x10},
-    {CG_OP_RNN, 0xe, 0x10},
-    {CG_OP_BATCHNORM, 0x6, 0x18},
-    {CG_OP_GROUPNORM, 0x6, 0},
-    {CG_OP_LAYERNORM, 0x6, 0},
-    {CG_OP_RMSNORM, 0x2, 0},
-    {CG_OP_PRELU, 0x2, 0},
-    {CG_OP_ROTARY_EMBEDDING, 0, 0x1e},
-    {CG_OP_CLIP, 0, 0x6},
-    {CG_OP_POW, 0, 0x2},
-    {CG_OP_CUM_SUM, 0, 0x2},
-    {CG_OP_CUM_PROD, 0, 0x2},
-    {CG_OP_RESHAPE, 0, 0x2},
-    {CG_OP_EXPAND, 0, 0x2},
-    {CG_OP_TILE, 0, 0x2},
-    {CG_OP_SLICE, 0, 0x1e},
-    {CG_OP_PAD, 0, 0xe},
-    {CG_OP_RESIZE, 0, 0xe},
-    {CG_OP_ONE_HOT, 0, 0x6},
-    {CG_OP_NON_MAX_SUPPRESSION, 0, 0x1c},
-    {CG_OP_QUANTIZE_LINEAR, 0, 0x6},
-    {CG_OP_DEQUANTIZE_LINEAR, 0, 0x6},
-    {CG_OP_CENTER_CROP_PAD, 0, 0x2},
-    {CG_OP_TRILU, 0, 0x2},
-    {CG_OP_DFT, 0, 0x6},
-    {CG_OP_STFT, 0, 0xe},
+/* Operands that are not plain data. */
+static const slots table[CG_OP_COUNT] = {
+    [CG_OP_CONV] = {0x6, 0},
+    [CG_OP_DEPTHWISE] = {0x6, 0},
+    [CG_OP_CONV_TRANSPOSE] = {0x6, 0},
+    [CG_OP_DEFORM_CONV] = {0xa, 0},
+    [CG_OP_CAUSAL_CONV] = {0x6, 0},
+    [CG_OP_MATMUL] = {0x7, 0},
+    [CG_OP_GEMM] = {0x7, 0},
+    [CG_OP_MATMUL_NBITS] = {0x22, 0x1c},
+    [CG_OP_EINSUM] = {0xffffffff, 0},
+    [CG_OP_PACKED_ATTENTION] = {0x6, 0},
+    [CG_OP_MULTI_HEAD_ATTENTION] = {0x8, 0},
+    [CG_OP_GROUP_QUERY_ATTENTION] = {0, 0x1e0},
+    [CG_OP_EMBEDDING] = {0x1, 0x2},
+    [CG_OP_LSTM] = {0x8e, 0x10},
+    [CG_OP_GRU] = {0xe, 0x10},
+    [CG_OP_RNN] = {0xe, 0x10},
+    [CG_OP_BATCHNORM] = {0x6, 0x18},
+    [CG_OP_GROUPNORM] = {0x6, 0},
+    [CG_OP_LAYERNORM] = {0x6, 0},
+    [CG_OP_RMSNORM] = {0x2, 0},
+    [CG_OP_PRELU] = {0x2, 0},
+    [CG_OP_ROTARY_EMBEDDING] = {0, 0x1e},
+    [CG_OP_CLIP] = {0, 0x6},
+    [CG_OP_POW] = {0, 0x2},
+    [CG_OP_CUM_SUM] = {0, 0x2},
+    [CG_OP_CUM_PROD] = {0, 0x2},
+    [CG_OP_RESHAPE] = {0, 0x2},
+    [CG_OP_EXPAND] = {0, 0x2},
+    [CG_OP_TILE] = {0, 0x2},
+    [CG_OP_SLICE] = {0, 0x1e},
+    [CG_OP_PAD] = {0, 0xe},
+    [CG_OP_RESIZE] = {0, 0xe},
+    [CG_OP_ONE_HOT] = {0, 0x6},
+    [CG_OP_NON_MAX_SUPPRESSION] = {0, 0x1c},
+    [CG_OP_QUANTIZE_LINEAR] = {0, 0x6},
+    [CG_OP_DEQUANTIZE_LINEAR] = {0, 0x6},
+    [CG_OP_CENTER_CROP_PAD] = {0, 0x2},
+    [CG_OP_TRILU] = {0, 0x2},
+    [CG_OP_DFT] = {0, 0x6},
+    [CG_OP_STFT] = {0, 0xe},
 };
-
-static const slots *find_slots(cg_op op)
-{
-    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
-        if (table[i].op == op)
-            return &table[i];
-    return NULL;
-}
 
 static cg_slot slot_in(const slots *s, size_t k)
 {
     uint32_t bit = UINT32_C(1) << (k < 31 ? k : 31);
-    if (!s)
-        return CG_SLOT_DATA;
     return s->weight & bit    ? CG_SLOT_WEIGHT
            : s->setting & bit ? CG_SLOT_SETTING
                               : CG_SLOT_DATA;
@@ -77,7 +66,7 @@ static cg_slot slot_in(const slots *s, size_t k)
 
 cg_slot cg_param_slot(cg_op op, size_t k)
 {
-    return slot_in(find_slots(op), k);
+    return slot_in(&table[op], k);
 }
 
 /* -- counting ----------------------------------------------------------- */
@@ -125,7 +114,7 @@ static cg_dim take_sources(counter *c, const cg_value *v)
                 sum = cg_dim_add(c->g, sum, take(c, x));
             continue;
         }
-        const slots *s = find_slots(x->made_by->op);
+        const slots *s = &table[x->made_by->op];
         for (uint32_t k = 0; k < x->made_by->n_in; k++)
             if (x->made_by->in[k].v && slot_in(s, k) != CG_SLOT_SETTING)
                 cg_array_push(&c->stack, x->made_by->in[k].v);
@@ -144,7 +133,7 @@ static cg_dim constant(counter *c, const cg_value *v, cg_slot slot)
 
 static void count_node(counter *c, cg_node *n)
 {
-    const slots *s = find_slots(n->op);
+    const slots *s = &table[n->op];
     n->params = 0;
     for (uint32_t k = 0; k < n->n_in; k++) {
         cg_slot slot = slot_in(s, k);

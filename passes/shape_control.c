@@ -46,7 +46,7 @@ static cg_err infer_with(cg_graph *g, const cg_node *n, cg_region *body,
 static bool widen(cg_graph *g, const cg_node *n, cg_type *t, const cg_type *u)
 {
     cg_type to = cg_type_none();
-    cg_dim dims[CG_MAX_RANK];
+    cg_dim dims[CG_MAX_RANK] = {0};
     bool changed = false;
     to.kind = t->kind;
     to.dtype = t->dtype == u->dtype ? t->dtype : CG_UNDEFINED;

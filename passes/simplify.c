@@ -33,6 +33,7 @@ static const pattern patterns[] = {
  * operators have none. */
 typedef struct pattern_span {
     uint16_t from, to;
+    bool settles; /* one of them is CG_SETTLED */
 } pattern_span;
 
 static void find_spans(pattern_span *spans)
@@ -43,6 +44,7 @@ static void find_spans(pattern_span *spans)
         if (s->to == 0)
             s->from = i;
         s->to = (uint16_t)(i + 1);
+        s->settles |= (patterns[i].when & CG_SETTLED) != 0;
     }
 }
 
@@ -50,6 +52,7 @@ typedef struct walker {
     cg_rewrite rw;
     pattern_span spans[CG_OP_COUNT];
     bool clean; /* nothing changed since the last sweep */
+    bool waits; /* a pattern may see more when channel axes are settled */
     bool (*each)(struct walker *w, cg_node *n);
     cg_pattern_fn *only; /* of cg_rw_each, and its root */
     cg_op only_op;
@@ -77,6 +80,7 @@ static bool match_patterns(walker *w, cg_node *n)
 {
     cg_when now = w->rw.views ? CG_VIEWED : CG_RAW;
     bool any = false;
+    w->waits |= w->spans[n->op].settles;
     for (int limit = 0; limit < 16 && !n->dead; limit++) {
         pattern_span s = w->spans[n->op];
         bool hit = false;
@@ -151,7 +155,8 @@ static void sweep(walker *w)
 static size_t walk(walker *w, bool (*each)(walker *w, cg_node *n))
 {
     cg_rewrite *rw = &w->rw;
-    cg_graph_sweep(rw->g, false);
+    if (!w->clean)
+        cg_graph_sweep(rw->g, false);
     cg_rw_grow(rw);
     memset(rw->alias, 0, rw->cap * sizeof *rw->alias);
     count_uses(rw);
@@ -166,6 +171,7 @@ static size_t walk(walker *w, bool (*each)(walker *w, cg_node *n))
 static void walker_free(walker *w)
 {
     cg_cse_free(&w->rw);
+    cg_array_free(&w->rw.queue);
     cg_xfree(w->rw.alias);
     cg_xfree(w->rw.uses);
     cg_xfree(w);
@@ -184,7 +190,7 @@ void cg_rw_each(cg_graph *g, cg_op op, cg_pattern_fn *match)
     w->only = match;
     w->only_op = op;
     walk(w, match_one);
-    cg_graph_sweep(g, true);
+    cg_graph_sweep(g, cg_has_bodies(g)); /* else kill has found all */
     walker_free(w);
 }
 
@@ -221,12 +227,14 @@ cg_err cg_pass_simplify(cg_graph *g)
     find_spans(w->spans);
     /* Merged norms are better seeds than their parts: look again, so that
      * exports with and without them agree on every channel axis. */
-    if (merge_all(w))
+    bool merged = merge_all(w) > 0;
+    if (merged)
         cg_pass_hwc(g);
     w->rw.settled = true;
-    merge_all(w);
+    if (merged || w->waits)
+        merge_all(w);
     w->rw.views = true;
-    if (walk(w, move))
+    if (cg_has_moves(g) && walk(w, move))
         merge_all(w);
     if (cg_simplify_sums(&w->rw))
         w->clean = false;

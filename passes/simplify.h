@@ -19,10 +19,17 @@ typedef struct cg_rewrite {
     bool views;       /* movement is dropped: operands have views */
     size_t changes;
     struct cg_cse *cse;
+    CG_ARRAY(cg_node *) queue; /* nodes about to die */
 } cg_rewrite;
 
-/* When a pattern may run: before movement is dropped, or also after. */
-typedef enum cg_when { CG_RAW = 1, CG_VIEWED = 2, CG_ALWAYS = 3 } cg_when;
+/* When a pattern may run: before movement is dropped, or also after.
+ * CG_SETTLED: it sees more once the channel axes are final. */
+typedef enum cg_when {
+    CG_RAW = 1,
+    CG_VIEWED = 2,
+    CG_ALWAYS = 3,
+    CG_SETTLED = 4,
+} cg_when;
 
 /* True when the root was rewritten (it may be dead now). */
 typedef bool cg_pattern_fn(cg_rewrite *rw, cg_node *n);
@@ -33,7 +40,14 @@ typedef bool cg_pattern_fn(cg_rewrite *rw, cg_node *n);
 
 /* -- reading ------------------------------------------------------------ */
 
-cg_value *cg_rw_value(cg_rewrite *rw, cg_value *v); /* through aliases */
+cg_value *cg_rw_follow(cg_rewrite *rw, cg_value *v);
+
+/* Through aliases. */
+static inline cg_value *cg_rw_value(cg_rewrite *rw, cg_value *v)
+{
+    return rw->alias[v->id] ? cg_rw_follow(rw, v) : v;
+}
+
 cg_operand cg_rw_in(cg_rewrite *rw, const cg_node *n, size_t k);
 uint32_t cg_rw_uses(cg_rewrite *rw, cg_value *v);
 /* Same value seen the same way. */
@@ -108,6 +122,7 @@ cg_err cg_simplify_expand(cg_graph *g);
 bool cg_simplify_constant(cg_rewrite *rw, cg_node *n);
 /* Movement operators go, their types stay as views. True: it is gone. */
 bool cg_simplify_move(cg_rewrite *rw, cg_node *n);
+bool cg_has_moves(const cg_graph *g); /* any of them, live */
 /* An equal node before this one takes its place. True: it is gone. */
 bool cg_simplify_equal(cg_rewrite *rw, cg_node *n);
 /* Chains over (rows, C) take back the axes that rows had. */

@@ -36,7 +36,7 @@ static bool equal_constants(const cg_value *a, const cg_value *b)
 static uint64_t hash_value(const cg_value *v)
 {
     if (!small_constant(v))
-        return cg_mix64(v->id + 1);
+        return v->id + UINT64_C(1);
     uint64_t h = cg_mix64(v->data->n + 77);
     if (v->data->i)
         h = cg_hash64(v->data->i, v->data->n * sizeof *v->data->i, h);
@@ -140,13 +140,20 @@ static bool equal_nodes(const cg_node *a, const cg_node *b)
     return true;
 }
 
+static uint64_t hash_name(const char *s, uint64_t h)
+{
+    for (; *s; s++)
+        h = h * 31 + (unsigned char)*s;
+    return h;
+}
+
 /* Sums, since the order of attributes does not count. */
 static uint64_t hash_attrs(const cg_node *n)
 {
     uint64_t h = n->n_attr;
     for (int a = 0; a < n->n_attr; a++) {
         const cg_attr *x = &n->attr[a];
-        uint64_t seed = cg_hash64(x->name, strlen(x->name), x->n);
+        uint64_t seed = hash_name(x->name, x->n);
         if (x->kind == CG_ATTR_INT || x->kind == CG_ATTR_INTS)
             seed = cg_hash64(x->ints, x->n * sizeof *x->ints, seed);
         else if (x->kind == CG_ATTR_FLOAT || x->kind == CG_ATTR_FLOATS)
@@ -161,12 +168,12 @@ static uint64_t hash_attrs(const cg_node *n)
 
 static uint64_t hash_node(const cg_node *n)
 {
-    uint64_t h = cg_mix64(((uint64_t)n->op << 32) + n->n_in);
-    h = cg_mix64(h ^ (uintptr_t)n->region);
-    h = cg_mix64(h + hash_attrs(n));
+    const uint64_t odd = 0x9fb21c651e98df25u;
+    uint64_t h = ((uint64_t)n->op << 32) + n->n_in;
+    h = (h ^ (uintptr_t)n->region) * odd + hash_attrs(n);
     for (uint32_t k = 0; k < n->n_in; k++)
-        h = cg_mix64(h + (n->in[k].v ? hash_value(n->in[k].v) : k));
-    return h;
+        h = h * odd + (n->in[k].v ? hash_value(n->in[k].v) : k);
+    return cg_mix64(h);
 }
 
 /* -- the table ---------------------------------------------------------- */
@@ -184,7 +191,7 @@ static void insert(cg_cse *t, cg_node *n, uint64_t h)
 static void grow(cg_cse *t)
 {
     cg_cse old = *t;
-    t->cap = old.cap ? old.cap * 2 : 1024;
+    t->cap = old.cap ? old.cap * 2 : 256;
     t->len = 0;
     t->slot = cg_xcalloc(t->cap, sizeof *t->slot);
     t->hash = cg_xcalloc(t->cap, sizeof *t->hash);
@@ -207,8 +214,11 @@ void cg_cse_free(cg_rewrite *rw)
 
 void cg_cse_reset(cg_rewrite *rw)
 {
-    cg_cse_free(rw);
-    rw->cse = cg_xcalloc(1, sizeof *rw->cse);
+    if (!rw->cse)
+        rw->cse = cg_xcalloc(1, sizeof *rw->cse);
+    if (rw->cse->len)
+        memset(rw->cse->slot, 0, rw->cse->cap * sizeof *rw->cse->slot);
+    rw->cse->len = 0;
 }
 
 /* Outputs that only one of the two nodes has forbid sharing. */

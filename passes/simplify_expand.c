@@ -33,9 +33,8 @@ static cg_type tensor(expander *e, int dtype, int channel, int rank,
 static cg_value *emit(expander *e, cg_op op, const cg_operand *in, size_t n_in,
                       cg_type type, cg_value *out)
 {
-    cg_value *none[8] = {0};
-    cg_node *n = cg_node_new(e->g, e->n->region, op, e->n->name, none, n_in,
-                             NULL, 1);
+    cg_node *n = cg_node_bare(e->g, e->n->region, op, n_in, 1);
+    n->name = e->n->name;
     memcpy(n->in, in, n_in * sizeof *in);
     if (out) {
         out->def = n;
@@ -418,18 +417,15 @@ static bool expand_nbits(expander *e)
 
 /* -- the walk ----------------------------------------------------------- */
 
-static const struct {
-    cg_op op;
-    bool (*expand)(expander *e);
-} expansions[] = {
-    {CG_OP_ATTENTION, expand_attention},
-    {CG_OP_FLEX_ATTENTION, expand_attention},
-    {CG_OP_MULTI_HEAD_ATTENTION, expand_multi_head},
-    {CG_OP_GROUP_QUERY_ATTENTION, expand_group_query},
-    {CG_OP_PACKED_ATTENTION, expand_packed},
-    {CG_OP_GEMM, expand_gemm},
-    {CG_OP_MATMUL, expand_matmul},
-    {CG_OP_MATMUL_NBITS, expand_nbits},
+static bool (*const expansions[CG_OP_COUNT])(expander *e) = {
+    [CG_OP_ATTENTION] = expand_attention,
+    [CG_OP_FLEX_ATTENTION] = expand_attention,
+    [CG_OP_MULTI_HEAD_ATTENTION] = expand_multi_head,
+    [CG_OP_GROUP_QUERY_ATTENTION] = expand_group_query,
+    [CG_OP_PACKED_ATTENTION] = expand_packed,
+    [CG_OP_GEMM] = expand_gemm,
+    [CG_OP_MATMUL] = expand_matmul,
+    [CG_OP_MATMUL_NBITS] = expand_nbits,
 };
 
 static cg_err expand_region(cg_graph *g, cg_region *r)
@@ -438,11 +434,8 @@ static cg_err expand_region(cg_graph *g, cg_region *r)
     size_t n_nodes = r->nodes.len; /* not what is appended */
     for (size_t i = 0; i < n_nodes; i++) {
         e.n = r->nodes.data[i];
-        for (size_t j = 0; j < sizeof expansions / sizeof expansions[0]; j++)
-            if (expansions[j].op == e.n->op && !e.n->dead) {
-                expansions[j].expand(&e);
-                break;
-            }
+        if (expansions[e.n->op] && !e.n->dead)
+            expansions[e.n->op](&e);
     }
     return e.appended ? cg_region_sort(g, r) : CG_OK;
 }
@@ -451,6 +444,5 @@ cg_err cg_simplify_expand(cg_graph *g)
 {
     for (size_t i = 0; i < g->regions.len; i++)
         CG_TRY(expand_region(g, g->regions.data[i]));
-    cg_graph_sweep(g, false);
     return CG_OK;
 }

@@ -61,38 +61,40 @@ static bool drop_element(cg_rewrite *rw, cg_node *n)
     return true;
 }
 
-static const struct {
-    cg_op op;
-    bool (*drop)(cg_rewrite *rw, cg_node *n);
-} movers[] = {
-    {CG_OP_RESHAPE, drop_moves},
-    {CG_OP_FLATTEN, drop_moves},
-    {CG_OP_SQUEEZE, drop_moves},
-    {CG_OP_UNSQUEEZE, drop_moves},
-    {CG_OP_TRANSPOSE, drop_moves},
-    {CG_OP_EXPAND, drop_moves},
-    {CG_OP_TILE, drop_moves},
-    {CG_OP_SLICE, drop_moves},
-    {CG_OP_SPLIT, drop_moves},
-    {CG_OP_BIT_CAST, drop_moves},
-    {CG_OP_CROP, drop_moves},
-    {CG_OP_DEPTH_TO_SPACE, drop_moves},
-    {CG_OP_SPACE_TO_DEPTH, drop_moves},
-    {CG_OP_REVERSE_SEQUENCE, drop_fixed},
-    {CG_OP_GATHER, drop_fixed},
-    {CG_OP_GATHER_ELEMENTS, drop_fixed},
-    {CG_OP_GATHER_ND, drop_fixed},
-    {CG_OP_COMPRESS, drop_fixed},
-    {CG_OP_SCATTER_ELEMENTS, drop_scatter},
-    {CG_OP_SCATTER_ND, drop_scatter},
-    {CG_OP_SEQUENCE_AT, drop_element},
+static bool (*const movers[CG_OP_COUNT])(cg_rewrite *rw, cg_node *n) = {
+    [CG_OP_RESHAPE] = drop_moves,
+    [CG_OP_FLATTEN] = drop_moves,
+    [CG_OP_SQUEEZE] = drop_moves,
+    [CG_OP_UNSQUEEZE] = drop_moves,
+    [CG_OP_TRANSPOSE] = drop_moves,
+    [CG_OP_EXPAND] = drop_moves,
+    [CG_OP_TILE] = drop_moves,
+    [CG_OP_SLICE] = drop_moves,
+    [CG_OP_SPLIT] = drop_moves,
+    [CG_OP_BIT_CAST] = drop_moves,
+    [CG_OP_CROP] = drop_moves,
+    [CG_OP_DEPTH_TO_SPACE] = drop_moves,
+    [CG_OP_SPACE_TO_DEPTH] = drop_moves,
+    [CG_OP_REVERSE_SEQUENCE] = drop_fixed,
+    [CG_OP_GATHER] = drop_fixed,
+    [CG_OP_GATHER_ELEMENTS] = drop_fixed,
+    [CG_OP_GATHER_ND] = drop_fixed,
+    [CG_OP_COMPRESS] = drop_fixed,
+    [CG_OP_SCATTER_ELEMENTS] = drop_scatter,
+    [CG_OP_SCATTER_ND] = drop_scatter,
+    [CG_OP_SEQUENCE_AT] = drop_element,
 };
 
 bool cg_simplify_move(cg_rewrite *rw, cg_node *n)
 {
-    for (size_t i = 0; i < sizeof movers / sizeof movers[0]; i++)
-        if (movers[i].op == n->op)
-            return movers[i].drop(rw, n);
+    return movers[n->op] && movers[n->op](rw, n);
+}
+
+bool cg_has_moves(const cg_graph *g)
+{
+    for (size_t i = 0; i < g->nodes.len; i++)
+        if (!g->nodes.data[i]->dead && movers[g->nodes.data[i]->op])
+            return true;
     return false;
 }
 
@@ -162,6 +164,14 @@ static void collect_terms(cg_rewrite *rw, cg_node *n, operands *out)
     cg_array_free(&gone);
 }
 
+static bool reads_add(cg_rewrite *rw, const cg_node *n)
+{
+    for (uint32_t k = 0; k < n->n_in; k++)
+        if (cg_rw_def(rw, n->in[k], CG_OP_ADD))
+            return true;
+    return false;
+}
+
 bool cg_simplify_sums(cg_rewrite *rw)
 {
     bool any = false;
@@ -170,7 +180,7 @@ bool cg_simplify_sums(cg_rewrite *rw)
         cg_region *r = g->regions.data[i];
         for (size_t j = r->nodes.len; j-- > 0;) {
             cg_node *n = r->nodes.data[j];
-            if (n->dead || n->op != CG_OP_ADD)
+            if (n->dead || n->op != CG_OP_ADD || !reads_add(rw, n))
                 continue;
             operands terms = {0};
             collect_terms(rw, n, &terms);

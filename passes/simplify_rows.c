@@ -127,10 +127,10 @@ static void keep_view(rows *r, cg_operand *o)
 static bool extend(rows *r, cg_node *n)
 {
     cg_operand *x = n->in;
-    if (!n->n_in || !x->v || x->v->role == CG_ROLE_CONST || !row_wise(n))
+    if (!n->n_in || !x->v || x->v->role == CG_ROLE_CONST)
         return false;
     const cg_type *seen = x->view ? x->view : r->was[x->v->id];
-    if (!seen || !flattens(r->rw->g, seen, &x->v->type))
+    if (!seen || !row_wise(n) || !flattens(r->rw->g, seen, &x->v->type))
         return false;
     x->view = NULL;
     retype(r, n->out[0], &x->v->type);
@@ -143,15 +143,34 @@ static void visit(rows *r, cg_node *n)
         keep_view(r, &n->in[k]);
 }
 
+/* Somebody reads a matrix as something else: only there can a chain end. */
+static bool any_matrix_read(const cg_graph *g)
+{
+    for (size_t i = 0; i < g->nodes.len; i++) {
+        const cg_node *n = g->nodes.data[i];
+        for (uint32_t k = 0; k < n->n_in && !n->dead; k++)
+            if (n->in[k].view && n->in[k].v && n->in[k].v->type.rank == 2)
+                return true;
+    }
+    return false;
+}
+
+static void pull_all(rows *r)
+{
+    cg_graph *g = r->rw->g;
+    cg_uses u;
+    cg_uses_make(&u, g);
+    for (size_t j = g->main->nodes.len; j-- > 0;)
+        pull(r, &u, g->main->nodes.data[j]);
+    cg_uses_free(&u);
+}
+
 void cg_simplify_rows(cg_rewrite *rw)
 {
     cg_graph *g = rw->g;
     rows r = {.rw = rw};
-    cg_uses u;
-    cg_uses_make(&u, g);
-    for (size_t j = g->main->nodes.len; j-- > 0;)
-        pull(&r, &u, g->main->nodes.data[j]);
-    cg_uses_free(&u);
+    if (any_matrix_read(g))
+        pull_all(&r);
     r.was = cg_xcalloc(g->values.len, sizeof *r.was);
     for (size_t i = 0; i < g->regions.len; i++) {
         cg_region *region = g->regions.data[i];

@@ -7,7 +7,7 @@
 
 /* -- reading ------------------------------------------------------------ */
 
-cg_value *cg_rw_value(cg_rewrite *rw, cg_value *v)
+cg_value *cg_rw_follow(cg_rewrite *rw, cg_value *v)
 {
     cg_value *end = v;
     while (rw->alias[end->id])
@@ -218,11 +218,9 @@ static bool unread(cg_rewrite *rw, const cg_node *n)
     return true;
 }
 
-typedef CG_ARRAY(cg_node *) node_queue;
-
 /* Takes back one reading of v; its producer is queued when that was the last.
  * Producers with bodies wait for the sweep, which knows what they capture. */
-static void unuse(cg_rewrite *rw, cg_value *v, node_queue *q)
+static void unuse(cg_rewrite *rw, cg_value *v)
 {
     v = cg_rw_value(rw, v);
     if (rw->uses[v->id] == 0 || --rw->uses[v->id] > 0 ||
@@ -230,28 +228,26 @@ static void unuse(cg_rewrite *rw, cg_value *v, node_queue *q)
         return;
     if (cg_op_table[v->def->op].class != CG_CLASS_CONTROL && !v->def->dead &&
         unread(rw, v->def))
-        cg_array_push(q, v->def);
+        cg_array_push(&rw->queue, v->def);
 }
 
-static void drain(cg_rewrite *rw, node_queue *q)
+static void drain(cg_rewrite *rw)
 {
-    while (q->len) {
-        cg_node *n = q->data[--q->len];
+    while (rw->queue.len) {
+        cg_node *n = rw->queue.data[--rw->queue.len];
         if (n->dead)
             continue;
         n->dead = true;
         for (uint32_t k = 0; k < n->n_in; k++)
             if (n->in[k].v)
-                unuse(rw, n->in[k].v, q);
+                unuse(rw, n->in[k].v);
     }
-    cg_array_free(q);
 }
 
 void cg_rw_kill(cg_rewrite *rw, cg_node *n)
 {
-    node_queue queue = {0};
-    cg_array_push(&queue, n);
-    drain(rw, &queue);
+    cg_array_push(&rw->queue, n);
+    drain(rw);
 }
 
 bool cg_rw_forward(cg_rewrite *rw, cg_node *n, size_t k)
@@ -278,19 +274,17 @@ void cg_rw_set_inputs(cg_rewrite *rw, cg_node *n, const cg_operand *in,
         n->in[k].v = cg_rw_value(rw, in[k].v);
         rw->uses[n->in[k].v->id]++;
     }
-    node_queue queue = {0};
     for (uint32_t k = 0; k < n_old; k++)
         if (old[k].v)
-            unuse(rw, old[k].v, &queue);
-    drain(rw, &queue);
+            unuse(rw, old[k].v);
+    drain(rw);
 }
 
 void cg_rw_become(cg_rewrite *rw, cg_node *n, cg_op op, const cg_operand *in,
                   size_t n_in)
 {
     n->op = (uint16_t)op;
-    n->n_attr = 0;
-    n->attr = NULL;
+    n->n_attr = n->attr_cap = 0;
     cg_rw_set_inputs(rw, n, in, n_in);
 }
 
@@ -306,10 +300,7 @@ void cg_rw_take(cg_rewrite *rw, cg_node *n, const cg_node *from, size_t at,
     n->op = from->op;
     n->name = from->name;
     n->source = from->source;
-    n->n_attr = from->n_attr;
-    n->attr = cg_arena_array(&rw->g->arena, cg_attr, from->n_attr + 4);
-    if (from->n_attr)
-        memcpy(n->attr, from->attr, sizeof *n->attr * from->n_attr);
+    cg_attrs_copy(rw->g, n, from);
     cg_rw_set_inputs(rw, n, in, count);
 }
 

@@ -15,20 +15,27 @@
 
 #include "ir/graph.h"
 
+/* A window: kernel, stride, dilation by (h, w). */
+typedef struct cg_window {
+    int kh, kw, sh, sw, dh, dw;
+} cg_window;
+
 typedef struct cg_net {
     cg_graph *graph;
     int64_t adds_binary; /* sum over live Adds of terms - 1 */
     int64_t slices;      /* live ones */
     int64_t params_full, macs_full; /* of all layers, live or not */
-    int n_nodes; /* for names */
+    /* nodes whose attributes others share, by window */
+    struct {
+        cg_window window;
+        int groups; /* 0: a pool, -1: one without padding */
+        const cg_node *node;
+    } seen[16];
+    int n_seen;
 } cg_net;
 
 typedef cg_operand cg_t;
 
-/* A window: kernel, stride, dilation by (h, w). */
-typedef struct cg_window {
-    int kh, kw, sh, sw, dh, dw;
-} cg_window;
 cg_window cg_square(int kernel, int stride);
 
 void cg_net_begin(cg_net *net, const char *name);
