@@ -29,8 +29,8 @@ HOMES = [
     (r'cblas.*\.h', ['backend/cpu']),
     (r'(cuda|cublas|cusparse|curand|cusolver|nv).*', ['backend/cuda/']),
     (r'lapacke?.*\.h|arpack.*|(suitesparse/)?(cholmod|SuiteSparse|umfpack'
-     r'|klu|ldl|amd)\w*\.h', ['passes/spectrum']),
-    (r'jansson\.h', ['ir/json', 'runtime/checkpoint']),
+     r'|klu|ldl|amd)\w*\.h', ['passes/spectrum', 'backend/cpu/linalg']),
+    (r'jansson\.h', ['runtime/safetensors']),
     (r'z(lib|std)\.h', ['base/io']),
     (r'cmocka\.h', ['tests/']),
 ]

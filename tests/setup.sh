@@ -3,7 +3,7 @@
 packages=(build-essential clang meson ninja-build pkg-config
           protobuf-c-compiler protobuf-compiler libprotobuf-c-dev
           libonnx-dev libonnx-testdata libopenblas-dev liblapacke-dev
-          libsuitesparse-dev zlib1g-dev libcmocka-dev
+          libsuitesparse-dev libjansson-dev zlib1g-dev libcmocka-dev
           python3 python3-venv graphviz)
 venv=${XDG_CACHE_HOME:-$HOME/.cache}/gennape/venv
 

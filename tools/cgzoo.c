@@ -5,12 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/csv.h"
 #include "base/io.h"
 #include "frontend/onnx/export.h"
 #include "frontend/zoo/zoo.h"
 #include "ir/text.h"
 #include "passes/passes.h"
+#include "tools/codes.h"
+#include "tools/pack.h"
+#include "tools/set_info.h"
 #include "tools/table.h"
 
 static const char usage[] =
@@ -21,6 +23,8 @@ static const char usage[] =
 "       cgzoo sample FAMILY [-n N] [--seed S]\n"
 "       cgzoo mutate FAMILY CODE [-n N] [--seed S]\n"
 "       cgzoo enumerate FAMILY\n"
+"       cgzoo pack FAMILY --labels FILE.csv[.gz] -o SET.cgs\n"
+"       cgzoo info SET.cgs [--csv]\n"
 "Builds the networks of nine families of neural architecture search. FAMILY\n"
 "may carry options: ofa_mbv3:width=1.2.\n"
 "\n"
@@ -32,20 +36,36 @@ static const char usage[] =
 "  sample     N codes drawn at random\n"
 "  mutate     N codes near a code\n"
 "  enumerate  every code, with its key (CSV)\n"
+"  pack       a data set for training: networks of many codes, with labels\n"
+"  info       what is in a data set; --csv: names and labels\n"
 "\n"
-"  --codes FILE           a table with column code, or\n"
+"  --codes FILE           a table with column code (or else arch), or\n"
 "  --code-columns A,B     columns that make a code, joined by ';'\n"
 "  --format cg|json|dot, --stats, --spectrum\n"
 "  -n N (1), --seed S (0)\n"
 "  -o, --output FILE\n"
+"\n"
+"pack\n"
+"  --labels FILE          a table with codes and labels, or\n"
+"                         published results: a .tfrecord of NAS-Bench-101,\n"
+"                         a .txt of NAS-Bench-201 (docs/dataset.md)\n"
+"  --label-column A[,B]   (accuracy, test_accuracy or cifar10_test)\n"
+"  --form folded|fused    BatchNorm folded (default), or activations too\n"
+"  --epochs N             of published results (as many as there are)\n"
+"  --limit N              only the first N rows\n"
+"  --no-spectrum          leave the eigenvalues out\n"
+"  -j, --jobs N           threads (as many as processors)\n"
+"\n"
 "  --version, --help\n";
 
 typedef struct options {
     const char *format; /* NULL: table; "stats" */
     const char *codes, *columns, *output;
     uint64_t n, seed;
-    bool spectrum, no_weights;
+    bool spectrum, no_weights, csv;
+    pack_options pack;
     const cg_family *family;
+    const char *family_name; /* with its options */
     cg_zoo_opts zoo;
     char **args; /* behind the family */
     int n_args;
@@ -104,7 +124,7 @@ static cg_err export(const options *o, FILE *f)
     return err;
 }
 
-/* -- statistics ------------------------------------------------------------- */
+/* -- statistics ------------------------------------------------------------ */
 
 /* Operators in the order of the families' histograms; others follow. */
 static const cg_op histogram[] = {
@@ -127,18 +147,6 @@ static void print_histogram(FILE *f, const cg_graph *g)
     }
 }
 
-static void print_code(FILE *f, const char *code)
-{
-    if (!strpbrk(code, ",\"\n\r")) {
-        fputs(code, f);
-        return;
-    }
-    fputc('"', f);
-    for (; *code; code++)
-        fprintf(f, *code == '"' ? "\"\"" : "%c", *code);
-    fputc('"', f);
-}
-
 static cg_err stats_line(const options *o, FILE *f, const char *code)
 {
     cg_net net;
@@ -150,7 +158,7 @@ static cg_err stats_line(const options *o, FILE *f, const char *code)
     if (err == CG_OK) {
         cg_edges e;
         cg_edges_make(&e, g);
-        print_code(f, code);
+        print_field(f, code);
         fprintf(f, ",%" PRId64 ",%" PRId64 ",", g->params, g->macs);
         print_histogram(f, g);
         fprintf(f, ",%" PRIu32 ",%" PRIu32 ",%" PRId64 ",%" PRId64 ",%" PRId64
@@ -187,43 +195,16 @@ static void stats_code(const options *o, FILE *f, const char *code,
     free(line);
 }
 
-/* Indices of the columns that make a code. */
-static cg_err code_columns(const options *o, const cg_csv *t, int *column,
-                           size_t *n)
-{
-    const char *s = o->columns ? o->columns : "code";
-    for (*n = 0; *s; s += *s == ',') {
-        char name[64];
-        size_t len = strcspn(s, ",");
-        if (*n == 8 || len >= sizeof name)
-            return cg_fail(CG_EUSAGE, "--code-columns '%s' is too long",
-                           o->columns);
-        snprintf(name, sizeof name, "%.*s", (int)len, s);
-        column[*n] = cg_csv_column(t, name);
-        if (column[(*n)++] < 0)
-            return cg_fail(CG_EUSAGE, "%s has no column '%s'", o->codes, name);
-        s += len;
-    }
-    return CG_OK;
-}
-
 static cg_err stats_table(const options *o, FILE *f, size_t *bad)
 {
     cg_csv t;
-    int column[8];
-    size_t n;
+    code_columns columns;
     CG_TRY(cg_csv_read(&t, o->codes));
-    cg_err err = code_columns(o, &t, column, &n);
+    cg_err err = code_columns_find(&columns, &t, o->columns, o->codes);
     for (size_t i = 0; i < t.n_rows && err == CG_OK; i++) {
-        char code[CG_ZOO_CODE_MAX] = "";
-        size_t len = 0;
-        for (size_t k = 0; k < n && len < sizeof code; k++)
-            len += (size_t)snprintf(code + len, sizeof code - len, "%s%s",
-                                    k ? ";" : "", cg_csv_at(&t, i, column[k]));
-        if (len >= sizeof code)
-            err = cg_fail(CG_EFORMAT, "row %zu: a code of %zu characters",
-                          i + 1, len);
-        else
+        char code[CG_ZOO_CODE_MAX];
+        err = code_join(&columns, &t, i, code, sizeof code);
+        if (err == CG_OK)
             stats_code(o, f, code, bad);
     }
     cg_csv_free(&t);
@@ -244,7 +225,7 @@ static cg_err stats(const options *o, FILE *f)
     return bad ? cg_fail(CG_EFORMAT, "%zu codes were left out", bad) : CG_OK;
 }
 
-/* -- codes ---------------------------------------------------------------------- */
+/* -- codes ----------------------------------------------------------------- */
 
 static cg_err sample(const options *o, FILE *f)
 {
@@ -281,7 +262,7 @@ static cg_err mutate(const options *o, FILE *f)
 static bool print_pair(void *user, const char *key, const char *code)
 {
     fprintf(user, "%s,", key);
-    print_code(user, code);
+    print_field(user, code);
     fputc('\n', user);
     return !ferror((FILE *)user);
 }
@@ -308,7 +289,62 @@ static cg_err list(const options *o, FILE *f)
     return CG_OK;
 }
 
-/* -- command line ------------------------------------------------------------------ */
+/* -- data sets ------------------------------------------------------------- */
+
+static cg_err load_code(const void *user, const char *code, cg_graph **g)
+{
+    cg_net net;
+    CG_TRY(build(user, code, &net));
+    *g = net.graph;
+    return CG_OK;
+}
+
+/* --labels: published results, or a table. */
+static cg_err read_labels(const options *o, pack_table *t)
+{
+    bool found;
+    CG_TRY(pack_read_results(t, &o->pack, o->family->name, &found));
+    if (found && o->columns)
+        return cg_fail(CG_EUSAGE, "--code-columns goes with a table, not with "
+                       "%s", o->pack.labels);
+    return found ? CG_OK : pack_read_csv(t, &o->pack, o->columns);
+}
+
+static cg_err pack(const options *o, FILE *f)
+{
+    (void)f; /* pack_run writes */
+    if (!o->pack.labels)
+        return cg_fail(CG_EUSAGE, "pack wants --labels FILE");
+    if (!o->output)
+        return cg_fail(CG_EUSAGE, "pack wants -o SET.cgs");
+    if (o->n_args)
+        return cg_fail(CG_EUSAGE, "pack takes its codes from --labels, not "
+                       "'%s'", o->args[0]);
+    pack_table t = {0};
+    cg_err err = read_labels(o, &t);
+    if (err == CG_OK)
+        err = codes_check(o->family->name, t.name, t.n, o->pack.labels);
+    if (err == CG_OK)
+        err = pack_run(&t, &o->pack, o->family_name, load_code, o);
+    pack_table_free(&t);
+    return err;
+}
+
+static cg_err info(const options *o, FILE *f)
+{
+    cg_set *s;
+    if (o->n_args != 1)
+        return cg_fail(CG_EUSAGE, "info wants one data set");
+    CG_TRY(cg_set_open(&s, o->args[0]));
+    if (o->csv)
+        print_set_names(f, s);
+    else
+        print_set(f, s);
+    cg_set_close(s);
+    return CG_OK;
+}
+
+/* -- command line ---------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -319,10 +355,13 @@ static const struct {
     {"export", export, true},  {"stats", stats, true},
     {"sample", sample, true},  {"mutate", mutate, true},
     {"enumerate", enumerate, true},
+    {"pack", pack, true},      {"info", info, false},
 };
 
 enum { OPT_FORMAT = 256, OPT_STATS, OPT_CODES, OPT_COLUMNS, OPT_SEED,
-       OPT_SPECTRUM, OPT_NO_WEIGHTS, OPT_VERSION, OPT_HELP };
+       OPT_SPECTRUM, OPT_NO_WEIGHTS, OPT_LABELS, OPT_LABEL_COLUMN, OPT_FORM,
+       OPT_EPOCHS, OPT_LIMIT, OPT_NO_SPECTRUM, OPT_CSV, OPT_VERSION,
+       OPT_HELP };
 
 static const struct option long_options[] = {
     {"format", required_argument, NULL, OPT_FORMAT},
@@ -333,6 +372,14 @@ static const struct option long_options[] = {
     {"spectrum", no_argument, NULL, OPT_SPECTRUM},
     {"no-weights", no_argument, NULL, OPT_NO_WEIGHTS},
     {"output", required_argument, NULL, 'o'},
+    {"labels", required_argument, NULL, OPT_LABELS},
+    {"label-column", required_argument, NULL, OPT_LABEL_COLUMN},
+    {"form", required_argument, NULL, OPT_FORM},
+    {"epochs", required_argument, NULL, OPT_EPOCHS},
+    {"limit", required_argument, NULL, OPT_LIMIT},
+    {"no-spectrum", no_argument, NULL, OPT_NO_SPECTRUM},
+    {"jobs", required_argument, NULL, 'j'},
+    {"csv", no_argument, NULL, OPT_CSV},
     {"version", no_argument, NULL, OPT_VERSION},
     {"help", no_argument, NULL, OPT_HELP},
     {0},
@@ -346,6 +393,40 @@ static cg_err parse_count(const char *s, const char *what, uint64_t *out)
     return *end || end == s || errno || *s == '-'
                ? cg_fail(CG_EUSAGE, "%s '%s' is not a number", what, s)
                : CG_OK;
+}
+
+static cg_err parse_pack(pack_options *o, int c, const char *arg)
+{
+    uint64_t n = 0;
+    int form;
+    switch (c) {
+    case OPT_LABELS: o->labels = arg; return CG_OK;
+    case OPT_LABEL_COLUMN: o->label_columns = arg; return CG_OK;
+    case OPT_NO_SPECTRUM: o->no_spectrum = true; return CG_OK;
+    case OPT_LIMIT:
+        CG_TRY(parse_count(arg, "--limit", &n));
+        o->limit = (size_t)n;
+        return CG_OK;
+    case OPT_FORM:
+        form = cg_form_find(arg);
+        o->form = form < 0 ? CG_FORM_FOLDED : (cg_form)form;
+        return form < 0 ? cg_fail(CG_EUSAGE, "--form is folded or fused, not "
+                                  "'%s'", arg)
+                        : CG_OK;
+    case OPT_EPOCHS:
+        CG_TRY(parse_count(arg, "--epochs", &n));
+        o->epochs = (int)n;
+        return n >= 1 && n <= 100000
+                   ? CG_OK
+                   : cg_fail(CG_EUSAGE, "--epochs is not '%s'", arg);
+    case 'j':
+        CG_TRY(parse_count(arg, "--jobs", &n));
+        o->jobs = (int)n;
+        return n >= 1 && n <= 256
+                   ? CG_OK
+                   : cg_fail(CG_EUSAGE, "--jobs is 1 to 256, not '%s'", arg);
+    }
+    return cg_fail(CG_EUSAGE, "see --help");
 }
 
 static cg_err parse_option(options *o, int c, const char *arg)
@@ -364,9 +445,10 @@ static cg_err parse_option(options *o, int c, const char *arg)
     case OPT_SPECTRUM: o->spectrum = true; return CG_OK;
     case OPT_NO_WEIGHTS: o->no_weights = true; return CG_OK;
     case 'n': return parse_count(arg, "-n", &o->n);
-    case 'o': o->output = arg; return CG_OK;
+    case 'o': o->output = o->pack.output = arg; return CG_OK;
+    case OPT_CSV: o->csv = true; return CG_OK;
     }
-    return cg_fail(CG_EUSAGE, "see --help");
+    return parse_pack(&o->pack, c, arg);
 }
 
 static cg_err run(options *o, int argc, char **argv)
@@ -381,8 +463,11 @@ static cg_err run(options *o, int argc, char **argv)
                            argv[0]);
         if (commands[i].family)
             CG_TRY(cg_zoo_find(argv[1], &o->family, &o->zoo));
-        o->args = argv + 2;
-        o->n_args = argc > 2 ? argc - 2 : 0;
+        o->family_name = argv[1];
+        o->args = argv + 1 + commands[i].family;
+        o->n_args = argc - 1 - commands[i].family;
+        if (commands[i].run == pack)
+            return pack(o, NULL);
         cg_out out;
         CG_TRY(cg_out_open(&out, o->output ? o->output : "-"));
         cg_err err = commands[i].run(o, out.f);
@@ -399,10 +484,10 @@ static cg_err run(options *o, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    options o = {.n = 1};
+    options o = {.n = 1, .pack.tool = "cgzoo"};
     cg_err err = CG_OK;
     for (int c; err == CG_OK &&
-                (c = getopt_long(argc, argv, "n:o:", long_options, NULL)) >= 0;) {
+                (c = getopt_long(argc, argv, "n:o:j:", long_options, NULL)) >= 0;) {
         if (c == OPT_HELP || c == OPT_VERSION) {
             fputs(c == OPT_HELP ? usage
                                 : "cgzoo (gennape) " GENNAPE_VERSION "\n",

@@ -44,7 +44,7 @@ static bool is_text(const char *path)
     return n > 3 && strcmp(path + n - 3, ".cg") == 0;
 }
 
-static cg_err load(const options *o, const char *path, cg_graph **g)
+cg_err convert_load(const options *o, const char *path, cg_graph **g)
 {
     if (!is_text(path))
         return cg_import_onnx(path, &o->onnx, g);
@@ -69,7 +69,7 @@ static void print_warnings(const trace *t, const cg_graph *g)
     }
 }
 
-static cg_err strict_check(const options *o, cg_graph *g)
+cg_err convert_check(const options *o, cg_graph *g)
 {
     size_t n;
     if (!o->onnx.strict || o->format == SHAPES)
@@ -132,7 +132,7 @@ static cg_err convert(const options *o, trace *t, FILE *f)
 {
     cg_graph *g = NULL;
     double start = now_ms();
-    CG_TRY(load(o, t->file, &g));
+    CG_TRY(convert_load(o, t->file, &g));
     if (o->time)
         fprintf(t->err, "onnx2cg: %s: %-14s %9.3f ms\n", t->file, "import",
                 now_ms() - start);
@@ -141,7 +141,7 @@ static cg_err convert(const options *o, trace *t, FILE *f)
     cg_pass_hook hook = {after_pass, t};
     cg_err err = cg_run_passes(g, o->wanted, &hook);
     if (err == CG_OK)
-        err = strict_check(o, g);
+        err = convert_check(o, g);
     if (err == CG_OK && o->format == MODEL)
         err = export_model(o, t->file, g);
     if (err == CG_OK) {

@@ -15,6 +15,7 @@
 
 static const char usage[] =
 "usage: onnx2cg [options] MODEL|DIR...\n"
+"       onnx2cg --pack --labels FILE.csv -o SET.cgs [options] DIR|MODEL...\n"
 "Turns ONNX models (or .cg texts) into computation graphs: atomic operators\n"
 "with shapes, parameters, multiply-adds and FLOPs. No tensor over 4 KiB is\n"
 "read, so weights cost nothing.\n"
@@ -35,6 +36,13 @@ static const char usage[] =
 "  --fold-batchnorm      fold BatchNorm into the Conv or MatMul before it\n"
 "  --spectrum            the 21 smallest Laplacian eigenvalues\n"
 "  --strict              unknown operators and open shapes are errors\n"
+"\n"
+"data sets (for training; docs/dataset.md)\n"
+"  --pack --labels FILE.csv  one data set (-o SET.cgs) of the models that the\n"
+"                        table names in its column file\n"
+"  --label-column A[,B]  (accuracy, test_accuracy or cifar10_test)\n"
+"  --form folded|fused   BatchNorm folded (default), or activations too\n"
+"  --no-spectrum         leave the eigenvalues out\n"
 "\n"
 "  -j, --jobs N          models at a time\n"
 "  --print-after=PASS    the graph after a pass (or import), on stderr\n"
@@ -210,7 +218,8 @@ static cg_err parse_print_after(options *o, const char *arg)
 
 enum { OPT_STATS = 256, OPT_SHAPES, OPT_FORMAT, OPT_INPUT_SHAPE, OPT_DIM,
        OPT_FOLD_BN, OPT_SPECTRUM, OPT_STRICT, OPT_PRINT_AFTER, OPT_TIME,
-       OPT_TO_ONNX, OPT_NO_WEIGHTS, OPT_VERSION, OPT_HELP };
+       OPT_TO_ONNX, OPT_NO_WEIGHTS, OPT_PACK, OPT_LABELS, OPT_LABEL_COLUMN,
+       OPT_FORM, OPT_NO_SPECTRUM, OPT_VERSION, OPT_HELP };
 
 static const struct option long_options[] = {
     {"stats", no_argument, NULL, OPT_STATS},
@@ -224,6 +233,11 @@ static const struct option long_options[] = {
     {"fold-batchnorm", no_argument, NULL, OPT_FOLD_BN},
     {"spectrum", no_argument, NULL, OPT_SPECTRUM},
     {"strict", no_argument, NULL, OPT_STRICT},
+    {"pack", no_argument, NULL, OPT_PACK},
+    {"labels", required_argument, NULL, OPT_LABELS},
+    {"label-column", required_argument, NULL, OPT_LABEL_COLUMN},
+    {"form", required_argument, NULL, OPT_FORM},
+    {"no-spectrum", no_argument, NULL, OPT_NO_SPECTRUM},
     {"jobs", required_argument, NULL, 'j'},
     {"print-after", required_argument, NULL, OPT_PRINT_AFTER},
     {"time", no_argument, NULL, OPT_TIME},
@@ -236,11 +250,20 @@ static const struct option long_options[] = {
 static cg_err parse_jobs(options *o, const char *arg)
 {
     char *end;
-    int64_t n;
+    int64_t n = 0;
     CG_TRY(parse_number(arg, &end, &n));
     if (*end || n < 1 || n > 1024)
         return cg_fail(CG_EUSAGE, "--jobs is 1 to 1024, not '%s'", arg);
-    o->jobs = (int)n;
+    o->jobs = o->pack_opts.jobs = (int)n;
+    return CG_OK;
+}
+
+static cg_err parse_form(options *o, const char *arg)
+{
+    int form = cg_form_find(arg);
+    if (form < 0)
+        return cg_fail(CG_EUSAGE, "--form is folded or fused, not '%s'", arg);
+    o->pack_opts.form = (cg_form)form;
     return CG_OK;
 }
 
@@ -252,7 +275,12 @@ static cg_err parse_option(options *o, int c, const char *arg)
     case OPT_FORMAT: return parse_format(o, arg);
     case OPT_TO_ONNX: o->format = MODEL; return CG_OK;
     case OPT_NO_WEIGHTS: o->no_weights = true; return CG_OK;
-    case 'o': o->output = arg; return CG_OK;
+    case 'o': o->output = o->pack_opts.output = arg; return CG_OK;
+    case OPT_PACK: o->pack = true; return CG_OK;
+    case OPT_LABELS: o->pack_opts.labels = arg; return CG_OK;
+    case OPT_LABEL_COLUMN: o->pack_opts.label_columns = arg; return CG_OK;
+    case OPT_FORM: return parse_form(o, arg);
+    case OPT_NO_SPECTRUM: o->pack_opts.no_spectrum = true; return CG_OK;
     case OPT_INPUT_SHAPE: return parse_shape(o, arg);
     case OPT_DIM: return parse_dim(o, arg);
     case OPT_FOLD_BN: o->wanted |= CG_HAS(fold_batchnorm); return CG_OK;
@@ -327,10 +355,29 @@ static cg_err check_outputs(const options *o)
     return err;
 }
 
+static cg_err finish_pack(const options *o)
+{
+    if (!o->pack_opts.labels || !o->output)
+        return cg_fail(CG_EUSAGE, "--pack wants --labels FILE.csv and -o "
+                       "SET.cgs");
+    if (o->format != TABLE)
+        return cg_fail(CG_EUSAGE, "--pack makes a data set and no other "
+                       "format");
+    return CG_OK;
+}
+
 static cg_err finish_options(options *o, int argc, char **argv)
 {
+    o->onnx.shapes = o->shapes.data;
+    o->onnx.n_shapes = o->shapes.len;
+    o->onnx.dims = o->dims.data;
+    o->onnx.n_dims = o->dims.len;
     if (optind == argc)
         return cg_fail(CG_EUSAGE, "no model given");
+    if (o->pack)
+        return finish_pack(o);
+    if (o->pack_opts.labels)
+        return cg_fail(CG_EUSAGE, "--labels goes with --pack");
     o->several = argc - optind > 1;
     for (int i = optind; i < argc; i++)
         CG_TRY(add_input(o, argv[i]));
@@ -343,10 +390,6 @@ static cg_err finish_options(options *o, int argc, char **argv)
         return cg_fail(CG_EUSAGE, "--no-weights goes with --to-onnx");
     if (o->format == MODEL && !o->output && isatty(STDOUT_FILENO))
         return cg_fail(CG_EUSAGE, "a model is binary: give -o FILE");
-    o->onnx.shapes = o->shapes.data;
-    o->onnx.n_shapes = o->shapes.len;
-    o->onnx.dims = o->dims.data;
-    o->onnx.n_dims = o->dims.len;
     if (o->format == SHAPES)
         o->wanted = CG_HAS(shapes);
     else
@@ -368,7 +411,7 @@ static void free_options(options *o)
 
 int main(int argc, char **argv)
 {
-    options o = {.print_after = -1, .jobs = 1};
+    options o = {.print_after = -1, .jobs = 1, .pack_opts.tool = "onnx2cg"};
     cg_err err = CG_OK;
     for (int c; err == CG_OK &&
                 (c = getopt_long(argc, argv, "o:j:q", long_options, NULL)) >= 0;) {
@@ -388,8 +431,11 @@ int main(int argc, char **argv)
     }
     if (err == CG_OK)
         err = finish_options(&o, argc, argv);
+    bool packed = err == CG_OK && o.pack;
+    if (packed)
+        err = pack_models(&o, argv + optind, (size_t)(argc - optind));
     int status = err == CG_OK ? 0 : err == CG_EUSAGE ? 2 : 1;
-    if (err == CG_OK && run_all(&o) > 0)
+    if (err == CG_OK && !packed && run_all(&o) > 0)
         status = 1;
     else if (err != CG_OK)
         fprintf(stderr, "onnx2cg: %s\n", cg_error());

@@ -1,0 +1,55 @@
+/* Devices by name, and what is the same for all of them. */
+#include "backend/backend.h"
+
+#include <assert.h>
+#include <string.h>
+
+cg_err cg_dev_open(cg_dev **d, const char *name, int threads)
+{
+    assert(threads >= 0);
+    *d = NULL;
+    if (!strcmp(name, "cpu"))
+        return cg_cpu_open(d, threads);
+    if (!strcmp(name, "cuda"))
+        return cg_cuda_open(d);
+    if (strcmp(name, "auto"))
+        return cg_fail(CG_EUSAGE, "no device '%s': auto, cpu or cuda", name);
+    return cg_cuda_open(d) == CG_OK ? CG_OK : cg_cpu_open(d, threads);
+}
+
+void cg_dev_close(cg_dev *d)
+{
+    if (d)
+        d->ops->close(d);
+}
+
+cg_err cg_dev_alloc(cg_dev *d, size_t bytes, void **out)
+{
+    *out = d->ops->alloc(d, bytes);
+    return *out ? CG_OK : cg_fail(CG_ELIMIT,
+        "%s: no memory for a block of %zu bytes", d->name, bytes);
+}
+
+void cg_dev_free(cg_dev *d, void *p)
+{
+    if (p)
+        d->ops->free(d, p);
+}
+
+void *cg_dev_work(cg_dev *d, size_t bytes) { return d->ops->work(d, bytes); }
+
+void cg_dev_reset(cg_dev *d) { d->ops->reset(d); }
+
+void cg_dev_upload(cg_dev *d, void *dst, const void *src, size_t bytes)
+{
+    if (!d->failed && bytes)
+        d->ops->upload(d, dst, src, bytes);
+}
+
+void cg_dev_download(cg_dev *d, void *dst, const void *src, size_t bytes)
+{
+    if (!d->failed && bytes)
+        d->ops->download(d, dst, src, bytes);
+}
+
+cg_err cg_dev_sync(cg_dev *d) { return d->ops->sync(d); }

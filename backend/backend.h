@@ -1,0 +1,97 @@
+/* Arithmetic on a device: memory, and kernels behind one table.
+ *
+ * A device runs its kernels in the order of their calls. Matrices are float32,
+ * row-major, with a leading dimension `ld` (floats from row to row). Pointers
+ * are the device's own; on the CPU they are plain memory. The same call gives
+ * the same bits whatever the number of threads.
+ *
+ * What goes wrong on a device (memory, a launch) is kept: from then on its
+ * kernels and copies do nothing, and cg_dev_sync says the first thing that
+ * failed. The cg_dev_reset after that makes the device usable again. */
+#ifndef CG_BACKEND_BACKEND_H
+#define CG_BACKEND_BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+typedef struct cg_dev cg_dev;
+
+typedef enum cg_trans { CG_PLAIN, CG_TRANSPOSED } cg_trans;
+typedef enum cg_act { CG_ACT_NONE, CG_ACT_RELU } cg_act;
+
+/* A sparse matrix by rows, in device memory. */
+typedef struct cg_csr {
+    int n_rows, n_cols, n_entries;
+    const int32_t *start; /* (n_rows + 1) */
+    const int32_t *col;   /* (n_entries) */
+    const float *val;     /* (n_entries); NULL: all 1 */
+} cg_csr;
+/* With its transpose, for the way back. */
+typedef struct cg_sparse {
+    cg_csr a, t;
+} cg_sparse;
+
+typedef struct cg_kernels {
+#define CG_KERNEL(name, params, args) void (*name) params;
+#include "backend/kernels.def"
+#undef CG_KERNEL
+} cg_kernels;
+
+struct cg_dev {
+    const cg_kernels *k;
+    const struct cg_dev_ops *ops;
+    const char *name; /* "cpu", "cuda" */
+    bool failed;      /* see cg_dev_sync */
+};
+
+/* "cpu", "cuda", or "auto": cuda where there is one. `threads` is for the CPU;
+ * 0: as many as it has. */
+cg_err cg_dev_open(cg_dev **d, const char *name, int threads);
+void cg_dev_close(cg_dev *d); /* NULL is fine */
+
+/* Blocks that live until freed, zeroed. */
+cg_err cg_dev_alloc(cg_dev *d, size_t bytes, void **out);
+void cg_dev_free(cg_dev *d, void *p);
+
+/* Memory of a step: valid until the next cg_dev_reset, not zeroed, aligned to
+ * 64 bytes. Never NULL; when there is none left the device has failed. */
+void *cg_dev_work(cg_dev *d, size_t bytes);
+void cg_dev_reset(cg_dev *d);
+
+/* Host memory to the device and back; `upload` may return before the copy is
+ * made, `src` must stay until the next sync or download. */
+void cg_dev_upload(cg_dev *d, void *dst, const void *src, size_t bytes);
+void cg_dev_download(cg_dev *d, void *dst, const void *src, size_t bytes);
+
+/* Waits for all that was called; the first failure since the last reset. */
+cg_err cg_dev_sync(cg_dev *d);
+
+/* What a backend fills in beside its kernels. */
+typedef struct cg_dev_ops {
+    void (*close)(cg_dev *d);
+    void *(*alloc)(cg_dev *d, size_t bytes); /* NULL: none left */
+    void (*free)(cg_dev *d, void *p);
+    void *(*work)(cg_dev *d, size_t bytes);
+    void (*reset)(cg_dev *d);
+    void (*upload)(cg_dev *d, void *dst, const void *src, size_t bytes);
+    void (*download)(cg_dev *d, void *dst, const void *src, size_t bytes);
+    cg_err (*sync)(cg_dev *d);
+} cg_dev_ops;
+
+cg_err cg_cpu_open(cg_dev **d, int threads);
+cg_err cg_cuda_open(cg_dev **d); /* an error where it is not built in */
+
+/* The kernels, by name: cg_k_gemm(d, ...). */
+#define CG_KERNEL(name, params, args) \
+    static inline void cg_k_##name params \
+    { \
+        if (!d->failed) \
+            d->k->name args; \
+    }
+#include "backend/kernels.def"
+#undef CG_KERNEL
+
+#endif

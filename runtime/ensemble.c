@@ -1,0 +1,198 @@
+#include "runtime/ensemble.h"
+
+#include <math.h>
+
+#include "runtime/members.h"
+#include "runtime/metrics.h"
+
+const cg_member_id cg_ensemble[CG_ENSEMBLE_SIZE] = {
+    CG_MEMBER_cl_fcm_t, CG_MEMBER_cl_t, CG_MEMBER_cl_fcm_pair,
+    CG_MEMBER_cl_pair,  CG_MEMBER_kgnn, CG_MEMBER_flops};
+
+bool cg_member_speaks(const cg_model *m, cg_member_id id)
+{
+    const cg_member *x = &m->member[id];
+    return x->trained && x->info->kind != CG_KIND_ENCODER;
+}
+
+bool cg_ensemble_there(const cg_model *m)
+{
+    for (int k = 0; k < CG_ENSEMBLE_SIZE; k++)
+        if (cg_ensemble[k] != CG_MEMBER_flops &&
+            cg_member_speaks(m, cg_ensemble[k]))
+            return true;
+    return false;
+}
+
+/* -- opinions -------------------------------------------------------------- */
+
+static cg_err ask(cg_opinions *o, cg_model *m, cg_member_id id,
+                  const cg_embedded *d, bool alone)
+{
+    cg_member *x = &m->member[id];
+    size_t n = d->e->n;
+    o->n = d->e->n;
+    if (!o->score[id])
+        o->score[id] = cg_xcalloc(n + 1, sizeof(double));
+    if (alone && x->info->kind == CG_KIND_RANKER)
+        return cg_ranker_strengths(m, x, d, o->score[id]);
+    CG_TRY(cg_model_scores(m, id, d, o->score[id]));
+    if (!cg_member_regresses(x))
+        return CG_OK;
+    if (!o->accuracy[id])
+        o->accuracy[id] = cg_xcalloc(n + 1, sizeof(double));
+    cg_model_accuracy(m, id, d, o->score[id], o->accuracy[id]);
+    return CG_OK;
+}
+
+static cg_err ask_all(cg_opinions *o, cg_model *m, const cg_embedded *d,
+                      bool alone)
+{
+    cg_err err = CG_OK;
+    *o = (cg_opinions){.n = d->e->n};
+    for (int i = 0; i < CG_MEMBER_COUNT && err == CG_OK; i++)
+        if (cg_member_speaks(m, (cg_member_id)i))
+            err = ask(o, m, (cg_member_id)i, d, alone);
+    if (err != CG_OK)
+        cg_opinions_free(o);
+    return err;
+}
+
+cg_err cg_opinions_ask(cg_opinions *o, cg_model *m, const cg_embedded *d)
+{
+    return ask_all(o, m, d, false);
+}
+
+cg_err cg_opinions_ask_alone(cg_opinions *o, cg_model *m,
+                             const cg_embedded *d)
+{
+    return ask_all(o, m, d, true);
+}
+
+cg_err cg_opinions_ask_one(cg_opinions *o, cg_model *m, cg_member_id id,
+                           const cg_embedded *d)
+{
+    return ask(o, m, id, d, false);
+}
+
+void cg_opinions_free(cg_opinions *o)
+{
+    for (int i = 0; i < CG_MEMBER_COUNT; i++) {
+        cg_xfree(o->score[i]);
+        cg_xfree(o->accuracy[i]);
+    }
+    *o = (cg_opinions){0};
+}
+
+/* -- together -------------------------------------------------------------- */
+
+/* Whether a member's opinion counts. */
+static bool counts(const cg_opinions *o, int id)
+{
+    bool listed = false, others = false;
+    for (int k = 0; k < CG_ENSEMBLE_SIZE; k++) {
+        listed |= (int)cg_ensemble[k] == id;
+        others |= cg_ensemble[k] != CG_MEMBER_flops &&
+                  o->score[cg_ensemble[k]];
+    }
+    return o->score[id] && (listed || (!others && id != CG_MEMBER_params));
+}
+
+void cg_ensemble_weights(const cg_opinions *o, const double *y,
+                         double *weight)
+{
+    double sum = 0;
+    for (int i = 0; i < CG_MEMBER_COUNT; i++)
+        weight[i] = 0;
+    for (int i = 0; i < CG_MEMBER_COUNT; i++) {
+        double tau = y && counts(o, i) ? cg_kendall(y, o->score[i], o->n) : 0;
+        if (counts(o, i))
+            sum += weight[i] = exp(isnan(tau) ? 0 : tau);
+    }
+    for (int i = 0; i < CG_MEMBER_COUNT && sum > 0; i++)
+        weight[i] /= sum;
+}
+
+void cg_ensemble_score(const cg_opinions *o, const double *weight,
+                       double *score)
+{
+    double *z = cg_xcalloc((size_t)o->n + 1, sizeof *z);
+    for (uint32_t i = 0; i < o->n; i++)
+        score[i] = 0;
+    for (int k = 0; k < CG_MEMBER_COUNT; k++) {
+        if (!o->score[k] || weight[k] == 0)
+            continue;
+        cg_zscores(o->score[k], o->n, z);
+        for (uint32_t i = 0; i < o->n; i++)
+            score[i] += isnan(z[i]) ? 0 : weight[k] * z[i];
+    }
+    cg_xfree(z);
+}
+
+void cg_ensemble_accuracy(const cg_opinions *o, const double *weight,
+                          double *accuracy)
+{
+    double all = 0;
+    for (int k = 0; k < CG_MEMBER_COUNT; k++)
+        all += o->accuracy[k] ? weight[k] : 0;
+    for (uint32_t i = 0; i < o->n; i++) {
+        double sum = 0;
+        for (int k = 0; k < CG_MEMBER_COUNT; k++)
+            sum += o->accuracy[k] ? weight[k] * o->accuracy[k][i] : 0;
+        accuracy[i] = sum / all; /* NAN for 0 / 0 */
+    }
+}
+
+/* -- one network at a time ------------------------------------------------- */
+
+cg_err cg_ensemble_calibrate(cg_model *m, const cg_examples *train)
+{
+    cg_embedded d;
+    cg_opinions o = {0};
+    CG_TRY(cg_model_embed(m, train, &d));
+    cg_err err = cg_opinions_ask_alone(&o, m, &d);
+    for (int k = 0; k < CG_MEMBER_COUNT && err == CG_OK; k++) {
+        cg_member *x = &m->member[k];
+        if (o.score[k])
+            cg_moments(o.score[k], o.n, &x->said_mean, &x->said_sd);
+    }
+    cg_opinions_free(&o);
+    cg_embedded_free(&d);
+    return err;
+}
+
+/* FLOPs need no calibration: the model knows those it was trained on. */
+static bool scale_of(const cg_model *m, int k, double *mean, double *sd)
+{
+    const cg_member *x = &m->member[k];
+    bool flops = k == CG_MEMBER_flops;
+    *mean = flops ? m->flops_mean : x->said_mean;
+    *sd = flops ? m->flops_sd : x->said_sd;
+    return isfinite(*mean) && *sd >= 0;
+}
+
+cg_err cg_ensemble_alone(const cg_model *m, const cg_opinions *o,
+                         double *score, double *agreement)
+{
+    const double *from[CG_MEMBER_COUNT];
+    double mean[CG_MEMBER_COUNT], sd[CG_MEMBER_COUNT];
+    double z[CG_MEMBER_COUNT], spread;
+    size_t count = 0;
+    for (int id = 0; id < CG_MEMBER_COUNT; id++) {
+        if (!counts(o, id))
+            continue;
+        if (!scale_of(m, id, &mean[count], &sd[count]))
+            return cg_fail(CG_EUSAGE, "the model's training has not ended: it "
+                           "does not know yet what its member %s says of "
+                           "the training set", m->member[id].info->line);
+        if (sd[count] > 0) /* else it says the same of all networks */
+            from[count++] = o->score[id];
+    }
+    for (uint32_t i = 0; i < o->n; i++) {
+        for (size_t k = 0; k < count; k++)
+            z[k] = (from[k][i] - mean[k]) / sd[k];
+        cg_moments(z, count, &score[i], &spread);
+        agreement[i] = count > 1 ? 1 / (1 + spread) : NAN;
+    }
+    return CG_OK;
+}

@@ -1,0 +1,69 @@
+/* What the members of a model say of networks, and GENNAPE: all of them
+ * together (Mills et al., AAAI-23; docs/learner.md).
+ *
+ *     CG_TRY(cg_opinions_ask(&o, m, &d));
+ *     cg_ensemble_weights(&o, NULL, weight);           // zero-shot: equal
+ *     cg_ensemble_score(&o, weight, score);
+ */
+#ifndef CG_RUNTIME_ENSEMBLE_H
+#define CG_RUNTIME_ENSEMBLE_H
+
+#include "runtime/model.h"
+
+#define CG_ENSEMBLE_SIZE 6
+/* CL+FCM+T, CL+T, CL+Pairwise+FCM, CL+Pairwise, k-GNN, FLOPs; of a model that
+ * has none of them but FLOPs, all that it has and FLOPs. */
+extern const cg_member_id cg_ensemble[CG_ENSEMBLE_SIZE];
+
+/* Whether the model has the member, and it has a say (an encoder has none). */
+bool cg_member_speaks(const cg_model *m, cg_member_id id);
+/* Whether a trained member of GENNAPE is in the model: FLOPs alone are no
+ * ensemble. */
+bool cg_ensemble_there(const cg_model *m);
+
+/* Of n networks; NULL: the model lacks the member, or it predicts no
+ * accuracy. */
+typedef struct cg_opinions {
+    uint32_t n;
+    double *score[CG_MEMBER_COUNT];    /* (n) cg_model_scores */
+    double *accuracy[CG_MEMBER_COUNT]; /* (n) percent */
+} cg_opinions;
+
+/* Asks every member that speaks. */
+cg_err cg_opinions_ask(cg_opinions *o, cg_model *m, const cg_embedded *d);
+/* Asks one, instead of what it said before. */
+cg_err cg_opinions_ask_one(cg_opinions *o, cg_model *m, cg_member_id id,
+                           const cg_embedded *d);
+void cg_opinions_free(cg_opinions *o); /* zeroed is fine */
+
+/* weight (CG_MEMBER_COUNT): 0 for who is not of the ensemble, or not there;
+ * their sum is 1. y NULL: equal weights; otherwise the softmax of each
+ * member's Kendall tau with y (n), tau = 0 where it has no meaning. */
+void cg_ensemble_weights(const cg_opinions *o, const double *y,
+                         double *weight);
+/* score (n) = sum_k weight_k z(score_k), z-scores over these n networks; a
+ * member that says the same of all of them adds 0. */
+void cg_ensemble_score(const cg_opinions *o, const double *weight,
+                       double *score);
+/* The weighted mean of the ensemble's regressors, percent; NAN where it has
+ * none. */
+void cg_ensemble_accuracy(const cg_opinions *o, const double *weight,
+                          double *accuracy);
+
+/* -- one network at a time ------------------------------------------------- */
+
+/* What the members say of a network whatever the others are: scores, but for
+ * rankers the strength, half of what the classifier says of a network against
+ * another one less the other way round, up to a constant. */
+cg_err cg_opinions_ask_alone(cg_opinions *o, cg_model *m,
+                             const cg_embedded *d);
+/* Sets every member's mean and deviation of these over the training set; what
+ * cg_ensemble_alone standardises by. */
+cg_err cg_ensemble_calibrate(cg_model *m, const cg_examples *train);
+/* Mean of the standardised opinions, and how well they agree:
+ * 1 / (1 + their standard deviation), 1 where all say the same, NAN with less
+ * than two. CG_EUSAGE: the model was not calibrated. */
+cg_err cg_ensemble_alone(const cg_model *m, const cg_opinions *o,
+                         double *score, double *agreement);
+
+#endif

@@ -1,0 +1,186 @@
+/* Members that see graphs: GNN regressors, and the contrastive encoder.
+ *
+ * The encoder's step shows every graph twice under different dropout. Message
+ * passing has no dropout, so its half of the embedding is computed once for
+ * both views; in the Transformer half a mask belongs to a token of a graph
+ * (docs/learner.md). */
+#include <math.h>
+#include <string.h>
+
+#include "runtime/members.h"
+
+cg_var *cg_model_batch(cg_model *m, cg_member *x, cg_tape *t,
+                       const cg_pick *pick, int n, int copies)
+{
+    cg_batch *batch = &m->batch;
+    cg_batch_opts o = {.message = x->info->message, .rounds = x->gnn.layers,
+                       .copies = copies, .residual = x->gnn.residual,
+                       .train = t->train};
+    cg_batch_make(m->batcher, pick, n, &o, batch);
+    cg_batch_upload(m->batcher, m->dev, batch);
+    size_t width = (size_t)m->inputs.width;
+    size_t states = (size_t)batch->n_states[0];
+    float *rows = cg_xcalloc(states * width + 1, sizeof *rows);
+    for (size_t k = 0; k < states; k++)
+        cg_inputs_fill(&m->inputs, batch->token[k], rows + k * width);
+    float *dev = cg_model_upload(m, rows, states * width);
+    cg_xfree(rows);
+    cg_var *in = cg_tape_input(t, dev, (int)states, (int)width);
+    return cg_tape_linear(t, in, cg_params_var(&x->params, x->embed), NULL,
+                          CG_ACT_NONE);
+}
+
+/* -- regressors ------------------------------------------------------------ */
+
+void cg_graph_declare(cg_model *m, cg_member *x)
+{
+    const cg_config *c = &m->config;
+    cg_params *p = &x->params;
+    x->embed = cg_params_add(p, "embed.weight", m->inputs.width,
+                             c->embed_width, CG_INIT_FAN_IN, c->embed_width);
+    cg_gnn_declare(&x->gnn, p, "gnn", x->info->message, c->embed_width,
+                   c->gnn_width, c->gnn_layers, c->residual, c->norm);
+    cg_mlp_declare(&x->head, p, "head", c->gnn_width, c->regressor_width,
+                   c->regressor_layers, 1);
+}
+
+static cg_var *regress(cg_model *m, cg_member *x, cg_tape *t,
+                       const cg_pick *pick, int n)
+{
+    cg_var *h = cg_model_batch(m, x, t, pick, n, 0);
+    h = cg_gnn_forward(&x->gnn, &x->params, t, &m->batch, h);
+    return cg_mlp_forward(&x->head, &x->params, t, h);
+}
+
+void cg_graph_forward(cg_model *m, cg_member *x, const cg_embedded *d,
+                      cg_tape *t, const uint32_t *idx, int n)
+{
+    cg_examples e = cg_examples_pick(d->e, idx, (uint32_t)n);
+    cg_var *y = regress(m, x, t, e.pick, n);
+    cg_member_loss(m, x, t, y, &e);
+    cg_examples_free(&e);
+}
+
+cg_err cg_graph_scores(cg_model *m, cg_member *x, const cg_embedded *d,
+                       double *score)
+{
+    float y[CG_PREDICT_BATCH];
+    for (uint32_t i = 0; i < d->e->n; i += CG_PREDICT_BATCH) {
+        uint32_t left = d->e->n - i;
+        int n = left < CG_PREDICT_BATCH ? (int)left : CG_PREDICT_BATCH;
+        cg_tape_begin(&m->tape, m->dev, false, 0);
+        cg_var *v = regress(m, x, &m->tape, d->e->pick + i, n);
+        cg_dev_download(m->dev, y, v->x, (size_t)n * sizeof *y);
+        CG_TRY(cg_dev_sync(m->dev));
+        for (int k = 0; k < n; k++)
+            score[i + (uint32_t)k] = cg_member_score(
+                x, y[k], d->e->flops[i + (uint32_t)k]);
+    }
+    return CG_OK;
+}
+
+/* -- encoder --------------------------------------------------------------- */
+
+void cg_encoder_declare(cg_model *m, cg_member *x)
+{
+    const cg_config *c = &m->config;
+    cg_params *p = &x->params;
+    int width = 2 * c->cl_width;
+    x->embed = cg_params_add(p, "embed.weight", m->inputs.width,
+                             c->embed_width, CG_INIT_FAN_IN, c->embed_width);
+    cg_gnn_declare(&x->gnn, p, "gnn", x->info->message, c->embed_width,
+                   c->cl_width, c->cl_layers, false, false);
+    cg_transformer_declare(&x->transformer, p, "transformer", c->embed_width,
+                           c->cl_width, c->heads, c->ffn, (float)c->dropout);
+    cg_mlp_declare(&x->project, p, "project", width, width, 2,
+                   c->project_width);
+    cg_mlp_declare(&x->cost, p, "cost", width, c->cl_width, 2, 1);
+}
+
+/* (graphs * copies, 2 cl_width): message passing | Transformer. */
+static cg_var *encode(cg_member *x, cg_tape *t, const cg_batch *batch,
+                      cg_var *in)
+{
+    cg_params *p = &x->params;
+    cg_var *g = cg_gnn_forward(&x->gnn, p, t, batch, in);
+    cg_var *f = cg_transformer_forward(&x->transformer, p, t, batch, in);
+    return cg_tape_concat(t, g, f);
+}
+
+/* alpha (2n, 2n): softmax over l != i of minus the distance of spectra over
+ * the temperature; the two views of a graph are at distance 0. */
+static float *similarity(const cg_model *m, const cg_examples *e, float *out)
+{
+    const size_t n = e->n;
+    double scale = 1 / m->config.alpha_temperature;
+    for (size_t i = 0; i < n; i++) {
+        for (size_t k = i; k < n; k++) {
+            double a = exp(-scale * cg_spectral_distance(e->pick[i],
+                                                         e->pick[k]));
+            out[i * 2 * n + k] = out[k * 2 * n + i] = (float)a;
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        double sum = 0;
+        float *row = out + i * 2 * n;
+        for (size_t k = 0; k < n; k++)
+            sum += (k == i ? 1 : 2) * (double)row[k];
+        for (size_t k = 0; k < n; k++)
+            row[k] = row[n + k] = (float)(row[k] / sum);
+        memcpy(out + (n + i) * 2 * n, row, 2 * n * sizeof *row);
+        row[i] = 0;                              /* not with itself */
+        out[(n + i) * 2 * n + n + i] = 0;
+    }
+    return out;
+}
+
+void cg_encoder_forward(cg_model *m, cg_member *x, const cg_embedded *d,
+                        cg_tape *t, const uint32_t *idx, int n)
+{
+    const cg_config *c = &m->config;
+    cg_examples e = cg_examples_pick(d->e, idx, (uint32_t)n);
+    size_t views = 2 * (size_t)n;
+    cg_var *h = cg_model_batch(m, x, t, e.pick, n, 2);
+    h = encode(x, t, &m->batch, h);
+    cg_var *z = cg_mlp_forward(&x->project, &x->params, t, h);
+    z = cg_tape_l2norm(t, z);
+    float *host = cg_xcalloc(views * views + 1, sizeof *host);
+    float *alpha = cg_model_upload(m, similarity(m, &e, host), views * views);
+    cg_tape_contrast(t, z, alpha, (float)c->tau, 1);
+    for (size_t i = 0; i < views; i++)
+        host[i] = (float)cg_flops_score(m, e.flops[i % (size_t)n]);
+    float *cost = cg_model_upload(m, host, views);
+    cg_var *y = cg_mlp_forward(&x->cost, &x->params, t, h);
+    if (c->flops_weight > 0)
+        cg_tape_mse(t, y, cost, (float)c->flops_weight);
+    cg_xfree(host);
+    cg_examples_free(&e);
+}
+
+cg_err cg_encoder_embed(cg_model *m, cg_member *x, const cg_examples *e,
+                        float *h)
+{
+    size_t width = 2 * (size_t)m->config.cl_width;
+    for (uint32_t i = 0; i < e->n; i += CG_PREDICT_BATCH) {
+        uint32_t left = e->n - i;
+        int n = left < CG_PREDICT_BATCH ? (int)left : CG_PREDICT_BATCH;
+        cg_tape_begin(&m->tape, m->dev, false, 0);
+        cg_var *in = cg_model_batch(m, x, &m->tape, e->pick + i, n, 1);
+        cg_var *v = encode(x, &m->tape, &m->batch, in);
+        cg_dev_download(m->dev, h + i * width, v->x,
+                        (size_t)n * width * sizeof *h);
+        CG_TRY(cg_dev_sync(m->dev));
+    }
+    return CG_OK;
+}
+
+/* It has an opinion on likeness only. */
+cg_err cg_encoder_scores(cg_model *m, cg_member *x, const cg_embedded *d,
+                         double *score)
+{
+    (void)m;
+    (void)x;
+    for (uint32_t i = 0; i < d->e->n; i++)
+        score[i] = NAN;
+    return CG_OK;
+}

@@ -1,0 +1,67 @@
+/* What the members share with runtime/model.c and with no one else. */
+#ifndef CG_RUNTIME_MEMBERS_H
+#define CG_RUNTIME_MEMBERS_H
+
+#include "runtime/fit.h"
+#include "runtime/model.h"
+
+#define CG_PREDICT_BATCH 512
+
+/* Whether the networks have the form that the model wants. */
+cg_err cg_model_check(const cg_model *m, const cg_examples *e);
+/* n floats to the workspace of the device. */
+float *cg_model_upload(cg_model *m, const float *x, size_t n);
+/* Makes m->batch of pick[0 .. n), puts it into the workspace and gives its
+ * inputs, embedded: (m->batch.n_states[0], embed_width). */
+cg_var *cg_model_batch(cg_model *m, cg_member *x, cg_tape *t,
+                       const cg_pick *pick, int n, int copies);
+/* The configured loss of predictions y (n, 1) of the labels of e. */
+void cg_member_loss(cg_model *m, cg_member *x, cg_tape *t, cg_var *y,
+                    const cg_examples *e);
+/* Whether its scores stand for accuracies. */
+bool cg_member_regresses(const cg_member *x);
+/* How the configuration has a member trained. */
+cg_fit_opts cg_member_fit_opts(const cg_model *m, const cg_member *x);
+/* What cg_model_scores makes of a regressor's output. */
+double cg_member_score(const cg_member *x, double y, double flops);
+/* log10 FLOPs, standardised by the training set. */
+double cg_flops_score(const cg_model *m, double flops);
+/* Makes a member's parameters with values of the seed, unless it has them. */
+cg_err cg_member_alloc(cg_model *m, cg_member *x);
+/* Losses of a training step; d holds the training set. */
+void cg_member_forward(cg_model *m, cg_member *x, const cg_embedded *d,
+                       cg_tape *t, const uint32_t *idx, int n);
+/* Fits m->pca on [h, standardised FLOPs]. */
+cg_err cg_model_fit_pca(cg_model *m, const cg_embedded *d);
+/* The principal components that are clustered: z (n, m->pca.k). */
+cg_err cg_model_components(const cg_model *m, const cg_embedded *d, double *z);
+/* Fills d->u[which] from the centroids. */
+cg_err cg_model_memberships(cg_model *m, cg_embedded *d, cg_clusters which);
+/* Euclidean distance of the spectra of two networks (21 values). */
+double cg_spectral_distance(cg_pick a, cg_pick b);
+
+/* A kind of member: parameters, the forward pass of a training step with its
+ * losses (d: the training set), and scores. */
+#define CG_MEMBER_KIND(name)                                                  \
+    void cg_##name##_declare(cg_model *m, cg_member *x);                      \
+    void cg_##name##_forward(cg_model *m, cg_member *x, const cg_embedded *d, \
+                             cg_tape *t, const uint32_t *idx, int n);         \
+    cg_err cg_##name##_scores(cg_model *m, cg_member *x,                      \
+                              const cg_embedded *d, double *score);
+CG_MEMBER_KIND(graph)
+CG_MEMBER_KIND(encoder)
+CG_MEMBER_KIND(head)
+CG_MEMBER_KIND(ranker)
+CG_MEMBER_KIND(cost)
+#undef CG_MEMBER_KIND
+
+/* Of each network, whatever the others are: half of the classifier's output
+ * for it against another less half of that for the other against it, up to a
+ * constant. */
+cg_err cg_ranker_strengths(cg_model *m, cg_member *x, const cg_embedded *d,
+                           double *strength);
+/* h (n, 2 cl_width). */
+cg_err cg_encoder_embed(cg_model *m, cg_member *x, const cg_examples *e,
+                        float *h);
+
+#endif

@@ -1,0 +1,276 @@
+/* Members put together: declared from a table, embedded once for all of them.
+ */
+#include "runtime/model.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "runtime/members.h"
+
+enum { PARAM_STREAM = 4 };
+
+const cg_member_info cg_member_table[CG_MEMBER_COUNT] = {
+#define CG_MEMBER(id, kind, message, clusters, label, line) \
+    {#id, line, CG_KIND_##kind, CG_MESSAGE_##message, CG_CLUSTERS_##clusters, \
+     CG_LABEL_IS_##label},
+#include "runtime/members.def"
+#undef CG_MEMBER
+};
+
+int cg_member_find(const char *name)
+{
+    for (int i = 0; i < CG_MEMBER_COUNT; i++)
+        if (strcmp(cg_member_table[i].name, name) == 0)
+            return i;
+    return -1;
+}
+
+static const struct kind {
+    void (*declare)(cg_model *m, cg_member *x);
+    void (*forward)(cg_model *m, cg_member *x, const cg_embedded *d,
+                    cg_tape *t, const uint32_t *idx, int n);
+    cg_err (*scores)(cg_model *m, cg_member *x, const cg_embedded *d,
+                     double *score);
+} kinds[] = {
+#define KIND(name) {cg_##name##_declare, cg_##name##_forward, \
+                    cg_##name##_scores}
+    [CG_KIND_GRAPH] = KIND(graph), [CG_KIND_ENCODER] = KIND(encoder),
+    [CG_KIND_HEAD] = KIND(head),   [CG_KIND_RANKER] = KIND(ranker),
+    [CG_KIND_COST] = KIND(cost),
+#undef KIND
+};
+
+cg_err cg_model_new(cg_model **out, cg_dev *dev, const cg_config *config)
+{
+    cg_model *m = cg_xcalloc(1, sizeof *m);
+    m->dev = dev;
+    m->config = *config;
+    m->batcher = cg_batcher_new();
+    m->flops_sd = 1;
+    cg_err err = cg_inputs_parse(&m->inputs, config->inputs);
+    if (err == CG_OK && config->cl_width % config->heads != 0)
+        err = cg_fail(CG_EUSAGE, "cl_width = %d is not a multiple of heads = "
+                      "%d", config->cl_width, config->heads);
+    for (int i = 0; i < CG_MEMBER_COUNT && err == CG_OK; i++) {
+        cg_member *x = &m->member[i];
+        x->info = &cg_member_table[i];
+        x->said_mean = x->said_sd = NAN;
+        cg_params_init(&x->params, dev);
+        kinds[x->info->kind].declare(m, x);
+    }
+    if (err != CG_OK) {
+        cg_model_free(m);
+        return err;
+    }
+    *out = m;
+    return CG_OK;
+}
+
+cg_err cg_member_alloc(cg_model *m, cg_member *x)
+{
+    uint64_t k = (uint64_t)(x->info - cg_member_table);
+    cg_rng r = cg_rng_make((uint64_t)m->config.seed,
+                           (uint64_t)PARAM_STREAM << 48 | k);
+    return x->params.x ? CG_OK : cg_params_alloc(&x->params, cg_rng_next(&r));
+}
+
+void cg_model_free(cg_model *m)
+{
+    if (!m)
+        return;
+    for (int i = 0; i < CG_MEMBER_COUNT; i++)
+        cg_params_free(&m->member[i].params);
+    cg_batcher_free(m->batcher);
+    cg_tape_free(&m->tape);
+    cg_pca_free(&m->pca);
+    for (int i = 0; i < CG_CLUSTERS_NONE; i++)
+        cg_fcm_free(&m->fcm[i]);
+    cg_xfree(m);
+}
+
+float *cg_model_upload(cg_model *m, const float *x, size_t n)
+{
+    float *dev = cg_dev_work(m->dev, (n + 1) * sizeof *dev);
+    cg_dev_upload(m->dev, dev, x, n * sizeof *dev);
+    return dev;
+}
+
+/* -- what members share ---------------------------------------------------- */
+
+double cg_spectral_distance(cg_pick a, cg_pick b)
+{
+    const double *x = a.set->spectrum +
+        (size_t)a.set->graph[a.index].topology * CG_SPECTRUM_LEN;
+    const double *y = b.set->spectrum +
+        (size_t)b.set->graph[b.index].topology * CG_SPECTRUM_LEN;
+    double sum = 0;
+    for (int k = 0; k < CG_SPECTRUM_LEN; k++)
+        sum += (x[k] - y[k]) * (x[k] - y[k]);
+    return sqrt(sum);
+}
+
+void cg_member_loss(cg_model *m, cg_member *x, cg_tape *t, cg_var *y,
+                    const cg_examples *e)
+{
+    const cg_config *c = &m->config;
+    float *label = cg_xcalloc((size_t)e->n + 1, sizeof *label);
+    for (uint32_t i = 0; i < e->n; i++)
+        label[i] = (float)cg_label_of(&x->label, e->accuracy[i], e->flops[i]);
+    float *target = cg_model_upload(m, label, e->n);
+    cg_xfree(label);
+    if (c->loss == CG_WORD_LOSS_HUBER)
+        cg_tape_huber(t, y, target, (float)c->huber_delta, 1);
+    else
+        cg_tape_mse(t, y, target, 1);
+    if (c->pairwise_weight > 0)
+        cg_tape_pairwise(t, y, target, (float)c->pairwise_weight);
+}
+
+void cg_member_forward(cg_model *m, cg_member *x, const cg_embedded *d,
+                       cg_tape *t, const uint32_t *idx, int n)
+{
+    kinds[x->info->kind].forward(m, x, d, t, idx, n);
+}
+
+/* -- embedding ------------------------------------------------------------- */
+
+double cg_flops_score(const cg_model *m, double flops)
+{
+    return (log10(flops + 1) - m->flops_mean) / m->flops_sd;
+}
+
+/* (n, width + 1): [h, standardised log10 FLOPs]; heap. */
+static float *with_flops(const cg_model *m, const cg_embedded *d)
+{
+    size_t n = d->e->n, w = (size_t)d->width + 1;
+    float *x = cg_xcalloc(n * w + 1, sizeof *x);
+    for (size_t i = 0; i < n; i++) {
+        memcpy(x + i * w, d->h + i * (w - 1), (w - 1) * sizeof *x);
+        x[i * w + w - 1] = (float)cg_flops_score(m, d->e->flops[i]);
+    }
+    return x;
+}
+
+cg_err cg_model_fit_pca(cg_model *m, const cg_embedded *d)
+{
+    size_t w = (size_t)d->width + 1, k = (size_t)m->config.pca;
+    float *x = with_flops(m, d);
+    cg_err err = cg_pca_fit_float(&m->pca, x, d->e->n, w, k < w ? k : w);
+    cg_xfree(x);
+    return err;
+}
+
+cg_err cg_model_components(const cg_model *m, const cg_embedded *d, double *z)
+{
+    float *x = with_flops(m, d);
+    cg_err err = cg_pca_apply_float(&m->pca, x, d->e->n, false, z);
+    cg_xfree(x);
+    return err;
+}
+
+cg_err cg_model_memberships(cg_model *m, cg_embedded *d, cg_clusters which)
+{
+    const cg_fcm *f = &m->fcm[which];
+    size_t n = d->e->n;
+    double *z = cg_xcalloc(n * m->pca.k + 1, sizeof *z);
+    double *u = cg_xcalloc(n * f->c + 1, sizeof *u);
+    cg_err err = cg_model_components(m, d, z);
+    if (err == CG_OK)
+        err = cg_fcm_memberships(f, z, n, u);
+    cg_xfree(d->u[which]);
+    d->clusters[which] = f->c;
+    d->u[which] = cg_xcalloc(n * f->c + 1, sizeof(float));
+    for (size_t i = 0; i < n * f->c && err == CG_OK; i++)
+        d->u[which][i] = (float)u[i];
+    cg_xfree(u);
+    cg_xfree(z);
+    return err;
+}
+
+cg_err cg_model_check(const cg_model *m, const cg_examples *e)
+{
+    bool fused = m->config.form == CG_WORD_FORM_FUSED;
+    for (uint32_t i = 0; i < e->n; i++)
+        if ((e->pick[i].set->form == CG_FORM_FUSED) != fused)
+            return cg_fail(CG_EFORMAT, "%s was packed in form %s, the model "
+                           "wants %s", e->pick[i].set->path,
+                           cg_form_name(e->pick[i].set->form),
+                           cg_word_name(m->config.form));
+    return CG_OK;
+}
+
+cg_err cg_model_embed(cg_model *m, const cg_examples *e, cg_embedded *d)
+{
+    cg_member *x = &m->member[CG_MEMBER_encoder];
+    *d = (cg_embedded){.e = e, .width = 2 * m->config.cl_width};
+    CG_TRY(cg_model_check(m, e));
+    if (!x->trained)
+        return CG_OK;
+    d->h = cg_xcalloc((size_t)e->n * (size_t)d->width + 1, sizeof *d->h);
+    cg_err err = cg_encoder_embed(m, x, e, d->h);
+    for (int i = 0; i < CG_CLUSTERS_NONE && err == CG_OK; i++)
+        if (m->fcm[i].c > 0)
+            err = cg_model_memberships(m, d, (cg_clusters)i);
+    if (err != CG_OK)
+        cg_embedded_free(d);
+    return err;
+}
+
+void cg_embedded_pick(const cg_embedded *d, const uint32_t *index, uint32_t n,
+                      cg_examples *e, cg_embedded *out)
+{
+    *e = cg_examples_pick(d->e, index, n);
+    *out = (cg_embedded){.e = e, .width = d->width};
+    for (int k = -1; k < CG_CLUSTERS_NONE; k++) {
+        const float *from = k < 0 ? d->h : d->u[k];
+        size_t cols = k < 0 ? (size_t)d->width : d->clusters[k];
+        float *to = from ? cg_xcalloc(n * cols + 1, sizeof *to) : NULL;
+        for (uint32_t i = 0; i < n && from; i++)
+            memcpy(to + i * cols, from + index[i] * cols, cols * sizeof *to);
+        if (k < 0)
+            out->h = to;
+        else
+            out->u[k] = to, out->clusters[k] = cols;
+    }
+}
+
+void cg_embedded_free(cg_embedded *d)
+{
+    cg_xfree(d->h);
+    for (int i = 0; i < CG_CLUSTERS_NONE; i++)
+        cg_xfree(d->u[i]);
+    *d = (cg_embedded){0};
+}
+
+/* -- scores ---------------------------------------------------------------- */
+
+bool cg_member_regresses(const cg_member *x)
+{
+    return x->info->kind == CG_KIND_GRAPH || x->info->kind == CG_KIND_HEAD;
+}
+
+double cg_member_score(const cg_member *x, double y, double flops)
+{
+    return x->label.kind == CG_LABEL_FLOPS
+               ? cg_label_accuracy(&x->label, y, flops) : y;
+}
+
+cg_err cg_model_scores(cg_model *m, cg_member_id id, const cg_embedded *d,
+                       double *score)
+{
+    cg_member *x = &m->member[id];
+    return kinds[x->info->kind].scores(m, x, d, score);
+}
+
+void cg_model_accuracy(const cg_model *m, cg_member_id id,
+                       const cg_embedded *d, const double *score,
+                       double *accuracy)
+{
+    const cg_member *x = &m->member[id];
+    bool regressor = cg_member_regresses(x);
+    for (uint32_t i = 0; i < d->e->n; i++) {
+        double a = x->label.kind == CG_LABEL_FLOPS ? score[i]
+            : cg_label_accuracy(&x->label, score[i], d->e->flops[i]);
+        accuracy[i] = regressor ? fmin(100, fmax(0, a)) : NAN;
+    }
+}

@@ -1,0 +1,127 @@
+/* A model: the members of GENNAPE that were trained together, what they share,
+ * and their ensemble.
+ *
+ *     CG_TRY(cg_model_load(&m, dev, "gennape.safetensors"));
+ *     CG_TRY(cg_model_embed(m, &examples, &data));
+ *     CG_TRY(cg_model_scores(m, CG_MEMBER_kgnn, &data, scores));
+ */
+#ifndef CG_RUNTIME_MODEL_H
+#define CG_RUNTIME_MODEL_H
+
+#include "runtime/config.h"
+#include "runtime/examples.h"
+#include "runtime/fcm.h"
+#include "runtime/inputs.h"
+#include "runtime/label.h"
+#include "runtime/nets.h"
+#include "runtime/pca.h"
+
+typedef enum cg_member_kind {
+    CG_KIND_GRAPH, CG_KIND_ENCODER, CG_KIND_HEAD, CG_KIND_RANKER, CG_KIND_COST
+} cg_member_kind;
+
+typedef enum cg_clusters { /* whose number of clusters and m */
+    CG_CLUSTERS_REGRESSOR, CG_CLUSTERS_RANKER, CG_CLUSTERS_NONE
+} cg_clusters;
+
+typedef enum cg_member_id {
+#define CG_MEMBER(id, kind, message, clusters, label, line) CG_MEMBER_##id,
+#include "runtime/members.def"
+#undef CG_MEMBER
+    CG_MEMBER_COUNT
+} cg_member_id;
+
+enum { CG_LABEL_IS_CONFIG, CG_LABEL_IS_FLOPS };
+
+typedef struct cg_member_info {
+    const char *name, *line;
+    cg_member_kind kind;
+    cg_message message;
+    cg_clusters clusters;
+    bool flops_label;
+} cg_member_info;
+extern const cg_member_info cg_member_table[CG_MEMBER_COUNT];
+int cg_member_find(const char *name); /* -1: none */
+
+typedef struct cg_member {
+    const cg_member_info *info;
+    bool trained;     /* else it is not part of the model */
+    cg_params params;
+    cg_label label;
+    size_t embed;     /* GRAPH, ENCODER */
+    cg_gnn gnn;
+    cg_transformer transformer;
+    cg_mlp head, project, cost;
+    int heads;        /* HEAD, RANKER: MLPs side by side */
+    size_t head_w[CG_NET_LAYERS], head_b[CG_NET_LAYERS];
+    size_t pair_w, pair_b;
+    double said_mean, said_sd; /* of what it says of the networks it was
+                                  trained on (runtime/ensemble.h); NAN: not
+                                  known yet */
+} cg_member;
+
+typedef struct cg_model {
+    cg_dev *dev;
+    cg_config config;
+    cg_inputs inputs;
+    cg_batcher *batcher;
+    cg_tape tape;                  /* for predictions */
+    cg_batch batch;                /* what the step at hand runs on: tapes */
+    cg_sparse next;                /* point into these */
+    cg_member member[CG_MEMBER_COUNT];
+    double flops_mean, flops_sd;   /* of log10 FLOPs of the training set */
+    cg_pca pca;
+    cg_fcm fcm[CG_CLUSTERS_NONE];
+} cg_model;
+
+/* A model to be trained: parameters drawn from the seed of the configuration.
+ * The device is borrowed. */
+cg_err cg_model_new(cg_model **m, cg_dev *dev, const cg_config *config);
+void cg_model_free(cg_model *m); /* NULL is fine */
+
+/* What a training that was stopped goes on from. */
+typedef struct cg_progress {
+    int stage, epochs; /* stages done, and epochs of the next one */
+    uint64_t data;     /* fingerprint of the networks and labels */
+} cg_progress;
+
+/* Whole or not at all. With `progress` the optimiser's moments are written
+ * too, and what else is needed to go on. */
+cg_err cg_model_save(const cg_model *m, const char *path,
+                     const cg_progress *progress);
+/* `progress` NULL: a model to predict with; otherwise one that was saved with
+ * its progress. *m is NULL after an error. */
+cg_err cg_model_load(cg_model **m, cg_dev *dev, const char *path,
+                     cg_progress *progress);
+
+/* -- prediction ------------------------------------------------------------ */
+
+/* Networks with what heads need of them. */
+typedef struct cg_embedded {
+    const cg_examples *e;
+    int width;
+    float *h;                    /* (n, width); NULL without an encoder */
+    float *u[CG_CLUSTERS_NONE];  /* (n, clusters[k]); NULL where there are none */
+    size_t clusters[CG_CLUSTERS_NONE];
+} cg_embedded;
+
+/* Embeds the examples, which must be of the form the model was trained on, and
+ * outlive *d. */
+cg_err cg_model_embed(cg_model *m, const cg_examples *e, cg_embedded *d);
+/* Those at index[0 .. n) of d. The caller frees both. */
+void cg_embedded_pick(const cg_embedded *d, const uint32_t *index, uint32_t n,
+                      cg_examples *e, cg_embedded *out);
+void cg_embedded_free(cg_embedded *d);
+
+/* What a member says of the n networks: more is better. The label for
+ * regressors, but accuracy in percent where the label is FLOPS, which is no
+ * order by itself; ranks 1 .. n for rankers; log10 FLOPs or parameters. */
+cg_err cg_model_scores(cg_model *m, cg_member_id id, const cg_embedded *d,
+                       double *score);
+/* Regressors' scores as accuracies in percent, within 0 .. 100; NAN for other
+ * members. score (n) as above. */
+void cg_model_accuracy(const cg_model *m, cg_member_id id,
+                       const cg_embedded *d, const double *score,
+                       double *accuracy);
+
+#endif

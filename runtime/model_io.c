@@ -1,0 +1,389 @@
+/* Models in files: safetensors, with the configuration and the names of the
+ * inputs in the metadata, so that a file outlives changes of the operator
+ * table. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/array.h"
+#include "runtime/members.h"
+#include "runtime/safetensors.h"
+
+#define FORMAT "gennape-model-1"
+
+/* -- writing --------------------------------------------------------------- */
+
+typedef struct writer {
+    const cg_model *m;
+    CG_ARRAY(cg_tensor) tensors;
+    CG_ARRAY(void *) owned;
+} writer;
+
+static void *own(writer *w, void *p)
+{
+    cg_array_push(&w->owned, p);
+    return p;
+}
+
+static void add(writer *w, const char *prefix, const char *name,
+                cg_tensor_type type, int64_t rows, int64_t cols,
+                const void *data)
+{
+    char *full = NULL;
+    if (asprintf(&full, "%s.%s", prefix, name) < 0)
+        abort();
+    cg_tensor t = {.name = own(w, full), .type = type, .rank = 2,
+                   .shape = {rows, cols}, .data = data};
+    cg_array_push(&w->tensors, t);
+}
+
+static void add_member(writer *w, const cg_member *x, bool moments)
+{
+    const char *name = x->info->name;
+    const cg_params *p = &x->params;
+    cg_dev *dev = w->m->dev;
+    float *values = own(w, cg_xcalloc(p->n + 1, sizeof *values));
+    double *label = own(w, cg_xcalloc(3, sizeof *label));
+    cg_dev_download(dev, values, p->x, p->n * sizeof *values);
+    for (size_t i = 0; i < p->list.len; i++) {
+        const cg_param *q = &p->list.data[i];
+        add(w, name, q->name, CG_TENSOR_F32, q->var.rows, q->var.cols,
+            values + q->offset);
+    }
+    label[0] = x->label.kind;
+    label[1] = x->label.mean;
+    label[2] = x->label.sd;
+    add(w, name, "label", CG_TENSOR_F64, 1, 3, label);
+    if (!isnan(x->said_mean)) {
+        add(w, name, "said.mean", CG_TENSOR_F64, 1, 1, &x->said_mean);
+        add(w, name, "said.sd", CG_TENSOR_F64, 1, 1, &x->said_sd);
+    }
+    if (!moments)
+        return;
+    float *both = own(w, cg_xcalloc(2 * p->n + 1, sizeof *both));
+    int64_t *step = own(w, cg_xcalloc(1, sizeof *step));
+    cg_dev_download(dev, both, p->moments, 2 * p->n * sizeof *both);
+    *step = p->step;
+    add(w, name, "moments", CG_TENSOR_F32, 2, (int64_t)p->n, both);
+    add(w, name, "step", CG_TENSOR_I64, 1, 1, step);
+}
+
+static void add_shared(writer *w)
+{
+    static const char *const names[] = {"fcm.regressor", "fcm.ranker"};
+    const cg_model *m = w->m;
+    const cg_pca *a = &m->pca;
+    add(w, "log_flops", "mean", CG_TENSOR_F64, 1, 1, &m->flops_mean);
+    add(w, "log_flops", "sd", CG_TENSOR_F64, 1, 1, &m->flops_sd);
+    if (a->k > 0) {
+        int64_t d = (int64_t)a->d, k = (int64_t)a->k;
+        add(w, "pca", "mean", CG_TENSOR_F64, 1, d, a->mean);
+        add(w, "pca", "component", CG_TENSOR_F64, k, d, a->component);
+        add(w, "pca", "variance", CG_TENSOR_F64, 1, k, a->variance);
+    }
+    for (int i = 0; i < CG_CLUSTERS_NONE; i++) {
+        const cg_fcm *f = &m->fcm[i];
+        if (f->c == 0)
+            continue;
+        add(w, names[i], "centroid", CG_TENSOR_F64, (int64_t)f->c,
+            (int64_t)f->d, f->centroid);
+        add(w, names[i], "m", CG_TENSOR_F64, 1, 1, &f->m);
+    }
+}
+
+/* What the rows of an embedding stand for: names, one a line. */
+static char *input_names(const cg_inputs *in)
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&text, &len);
+    if (!f)
+        abort();
+    for (int k = 0; k < in->width; k++) {
+        char name[80];
+        cg_inputs_name(in, k, name, sizeof name);
+        fprintf(f, "%s\n", name);
+    }
+    fclose(f);
+    return text;
+}
+
+cg_err cg_model_save(const cg_model *m, const char *path,
+                     const cg_progress *progress)
+{
+    writer w = {.m = m};
+    char where[64] = "";
+    for (int i = 0; i < CG_MEMBER_COUNT; i++) {
+        const cg_member *x = &m->member[i];
+        if (x->params.x)
+            add_member(&w, x, progress && !x->trained);
+    }
+    add_shared(&w);
+    cg_err err = cg_dev_sync(m->dev);
+    char *config = own(&w, cg_config_print(&m->config));
+    char *inputs = input_names(&m->inputs);
+    cg_tensor_meta meta[4] = {{"format", FORMAT}, {"config", config},
+                              {"inputs", inputs}};
+    if (progress) {
+        snprintf(where, sizeof where, "%d %d %" PRIx64, progress->stage,
+                 progress->epochs, progress->data);
+        meta[3] = (cg_tensor_meta){"progress", where};
+    }
+    if (err == CG_OK)
+        err = cg_tensors_write(path, w.tensors.data, w.tensors.len, meta,
+                               progress ? 4 : 3);
+    for (size_t i = 0; i < w.owned.len; i++)
+        cg_xfree(w.owned.data[i]);
+    free(inputs);
+    cg_array_free(&w.owned);
+    cg_array_free(&w.tensors);
+    return err;
+}
+
+/* -- reading --------------------------------------------------------------- */
+
+typedef struct reader {
+    cg_model *m;
+    const cg_tensors *t;
+    const char *path;
+    int32_t *row; /* (rows in the file) where they are now, -1: no more */
+    int n_rows;
+} reader;
+
+/* A tensor `prefix.name` of this shape; -1: any size. NULL where there is
+ * none. */
+static cg_err want(const reader *r, const char *prefix, const char *name,
+                   cg_tensor_type type, int64_t rows, int64_t cols,
+                   const cg_tensor **out)
+{
+    char full[256];
+    snprintf(full, sizeof full, "%s.%s", prefix, name);
+    *out = NULL;
+    if (!cg_tensors_find(r->t, full))
+        return CG_OK;
+    return cg_tensors_want(r->t, full, type, 2, (int64_t[]){rows, cols}, out);
+}
+
+static cg_err missing(const reader *r, const char *prefix, const char *name)
+{
+    return cg_fail(CG_EFORMAT, "%s: there is no tensor %s.%s", r->path,
+                   prefix, name);
+}
+
+/* Rows of the file that this program still knows, by the name of the input;
+ * inputs that are new since get zeros. */
+static void read_rows(const reader *r, const cg_tensor *t, const cg_param *q,
+                      float *values)
+{
+    size_t cols = (size_t)q->var.cols;
+    memset(values + q->offset, 0, (size_t)q->var.rows * cols * 4);
+    for (int64_t i = 0; i < t->shape[0] && i < r->n_rows; i++)
+        if (r->row[i] >= 0)
+            memcpy(values + q->offset + (size_t)r->row[i] * cols,
+                   (const float *)t->data + (size_t)i * cols, cols * 4);
+}
+
+static cg_err read_values(const reader *r, cg_member *x, float *values)
+{
+    for (size_t i = 0; i < x->params.list.len; i++) {
+        const cg_param *q = &x->params.list.data[i];
+        const cg_tensor *t;
+        bool inputs = i == x->embed && (x->info->kind == CG_KIND_GRAPH ||
+                                        x->info->kind == CG_KIND_ENCODER);
+        CG_TRY(want(r, x->info->name, q->name, CG_TENSOR_F32,
+                    inputs ? r->n_rows : q->var.rows, q->var.cols, &t));
+        if (!t)
+            return missing(r, x->info->name, q->name);
+        if (inputs)
+            read_rows(r, t, q, values);
+        else
+            memcpy(values + q->offset, t->data,
+                   (size_t)q->var.rows * (size_t)q->var.cols * 4);
+    }
+    return CG_OK;
+}
+
+static cg_err read_moments(const reader *r, cg_member *x)
+{
+    const cg_tensor *both, *step;
+    cg_params *p = &x->params;
+    CG_TRY(want(r, x->info->name, "moments", CG_TENSOR_F32, 2, (int64_t)p->n,
+                &both));
+    CG_TRY(want(r, x->info->name, "step", CG_TENSOR_I64, 1, 1, &step));
+    if (!both || !step) {
+        x->trained = true;
+        return CG_OK;
+    }
+    cg_dev_upload(r->m->dev, p->moments, both->data, 2 * p->n * 4);
+    p->step = *(const int64_t *)step->data;
+    return cg_dev_sync(r->m->dev);
+}
+
+static cg_err read_said(const reader *r, cg_member *x)
+{
+    const cg_tensor *mean, *sd;
+    CG_TRY(want(r, x->info->name, "said.mean", CG_TENSOR_F64, 1, 1, &mean));
+    CG_TRY(want(r, x->info->name, "said.sd", CG_TENSOR_F64, 1, 1, &sd));
+    if (mean && sd) {
+        x->said_mean = *(const double *)mean->data;
+        x->said_sd = *(const double *)sd->data;
+    }
+    return CG_OK;
+}
+
+static cg_err read_member(const reader *r, cg_member *x)
+{
+    const cg_tensor *label;
+    CG_TRY(want(r, x->info->name, "label", CG_TENSOR_F64, 1, 3, &label));
+    if (!label)
+        return CG_OK; /* not part of this model */
+    const double *y = label->data;
+    if (!(y[0] >= CG_LABEL_ACCURACY && y[0] <= CG_LABEL_FLOPS && y[2] > 0))
+        return cg_fail(CG_EFORMAT, "%s: tensor %s.label is no label", r->path,
+                       x->info->name);
+    x->label = (cg_label){(cg_label_kind)y[0], y[1], y[2]};
+    CG_TRY(cg_member_alloc(r->m, x));
+    float *values = cg_xcalloc(x->params.n + 1, sizeof *values);
+    cg_err err = read_values(r, x, values);
+    if (err == CG_OK) {
+        cg_dev_upload(r->m->dev, x->params.x, values, x->params.n * 4);
+        err = cg_dev_sync(r->m->dev);
+    }
+    cg_xfree(values);
+    CG_TRY(err);
+    CG_TRY(read_said(r, x));
+    return read_moments(r, x);
+}
+
+static double *copy(const cg_tensor *t, size_t n)
+{
+    double *p = cg_xcalloc(n + 1, sizeof *p);
+    return memcpy(p, t->data, n * sizeof *p);
+}
+
+static cg_err read_shared(const reader *r)
+{
+    static const char *const names[] = {"fcm.regressor", "fcm.ranker"};
+    cg_model *m = r->m;
+    const cg_tensor *a, *b, *c;
+    CG_TRY(want(r, "log_flops", "mean", CG_TENSOR_F64, 1, 1, &a));
+    CG_TRY(want(r, "log_flops", "sd", CG_TENSOR_F64, 1, 1, &b));
+    if (!a || !b)
+        return missing(r, "log_flops", a ? "sd" : "mean");
+    m->flops_mean = *(const double *)a->data;
+    m->flops_sd = *(const double *)b->data;
+    int64_t d = 2 * m->config.cl_width + 1;
+    CG_TRY(want(r, "pca", "component", CG_TENSOR_F64, -1, d, &a));
+    if (!a)
+        return CG_OK;
+    int64_t k = a->shape[0];
+    CG_TRY(want(r, "pca", "mean", CG_TENSOR_F64, 1, d, &b));
+    CG_TRY(want(r, "pca", "variance", CG_TENSOR_F64, 1, k, &c));
+    if (!b || !c)
+        return missing(r, "pca", b ? "variance" : "mean");
+    m->pca = (cg_pca){.d = (size_t)d, .k = (size_t)k,
+                      .mean = copy(b, (size_t)d),
+                      .component = copy(a, (size_t)(k * d)),
+                      .variance = copy(c, (size_t)k)};
+    for (int i = 0; i < CG_CLUSTERS_NONE; i++) {
+        int64_t clusters = i == CG_CLUSTERS_RANKER ? m->config.class_clusters
+                                                   : m->config.fcm_clusters;
+        CG_TRY(want(r, names[i], "centroid", CG_TENSOR_F64, clusters, k, &a));
+        CG_TRY(want(r, names[i], "m", CG_TENSOR_F64, 1, 1, &b));
+        if (a && b)
+            m->fcm[i] = (cg_fcm){.c = (size_t)clusters, .d = (size_t)k,
+                                 .m = *(const double *)b->data,
+                                 .centroid = copy(a, (size_t)(clusters * k))};
+    }
+    return CG_OK;
+}
+
+/* Where the inputs of the file are among those of this program. */
+static void map_rows(reader *r, const char *names)
+{
+    char **mine = cg_xcalloc((size_t)r->m->inputs.width + 1, sizeof *mine);
+    char name[80];
+    for (int k = 0; k < r->m->inputs.width; k++) {
+        cg_inputs_name(&r->m->inputs, k, name, sizeof name);
+        if (!(mine[k] = strdup(name)))
+            abort();
+    }
+    for (const char *s = names; *s; s += strcspn(s, "\n"), s += *s == '\n')
+        r->n_rows++;
+    r->row = cg_xcalloc((size_t)r->n_rows + 1, sizeof *r->row);
+    int i = 0, at = 0;
+    for (const char *s = names; *s; i++) {
+        size_t len = strcspn(s, "\n");
+        r->row[i] = -1;
+        for (int k = 0; k < r->m->inputs.width && r->row[i] < 0; k++) {
+            int j = (at + k) % r->m->inputs.width; /* mostly the next one */
+            if (strlen(mine[j]) == len && memcmp(mine[j], s, len) == 0)
+                r->row[i] = j, at = j + 1;
+        }
+        s += len + (s[len] == '\n');
+    }
+    for (int k = 0; k < r->m->inputs.width; k++)
+        free(mine[k]);
+    cg_xfree(mine);
+}
+
+static cg_err read_all(reader *r, const char *inputs)
+{
+    map_rows(r, inputs);
+    cg_err err = CG_OK;
+    for (int i = 0; i < CG_MEMBER_COUNT && err == CG_OK; i++)
+        if (cg_member_table[i].kind != CG_KIND_COST)
+            err = read_member(r, &r->m->member[i]);
+    cg_xfree(r->row);
+    CG_TRY(err);
+    return read_shared(r);
+}
+
+static cg_err read_progress(const char *path, const char *text,
+                            cg_progress *out)
+{
+    char extra;
+    if (!text)
+        return cg_fail(CG_EUSAGE, "%s is a finished model, no training to go "
+                       "on with", path);
+    if (sscanf(text, "%d %d %" SCNx64 "%c", &out->stage, &out->epochs,
+               &out->data, &extra) != 3 || out->stage < 0 || out->epochs < 0)
+        return cg_fail(CG_EFORMAT, "%s: 'progress' is '%.40s'", path, text);
+    return CG_OK;
+}
+
+static cg_err load(cg_model **m, cg_dev *dev, const char *path,
+                   const cg_tensors *t, cg_progress *progress)
+{
+    const char *format = cg_tensors_meta(t, "format");
+    const char *config = cg_tensors_meta(t, "config");
+    const char *inputs = cg_tensors_meta(t, "inputs");
+    cg_config c = cg_config_default;
+    if (!format || strcmp(format, FORMAT) != 0 || !config || !inputs ||
+        !t->checked)
+        return cg_fail(CG_EFORMAT, "%s is no model of gennape", path);
+    if (progress)
+        CG_TRY(read_progress(path, cg_tensors_meta(t, "progress"), progress));
+    CG_TRY(cg_config_parse(&c, config, path));
+    CG_TRY(cg_model_new(m, dev, &c));
+    reader r = {.m = *m, .t = t, .path = path};
+    cg_err err = read_all(&r, inputs);
+    if (err != CG_OK) {
+        cg_model_free(*m);
+        *m = NULL;
+    }
+    return err;
+}
+
+cg_err cg_model_load(cg_model **m, cg_dev *dev, const char *path,
+                     cg_progress *progress)
+{
+    cg_tensors *t;
+    *m = NULL;
+    CG_TRY(cg_tensors_open(&t, path));
+    cg_err err = load(m, dev, path, t, progress);
+    cg_tensors_close(t);
+    return err;
+}

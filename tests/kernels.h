@@ -1,0 +1,50 @@
+/* What the checks of kernels share. check_x holds kernel x against plain loops
+ * in double; a row of the table without one does not link. */
+#ifndef CG_TESTS_KERNELS_H
+#define CG_TESTS_KERNELS_H
+
+#include <stdbool.h>
+
+#include "backend/backend.h"
+#include "base/arena.h"
+#include "base/rng.h"
+
+enum { DEVICES = 3 }; /* with 1, 2, 3 threads */
+
+extern cg_dev *dev[DEVICES];
+extern cg_arena arena; /* of one check */
+extern cg_rng rng;
+
+#define CG_KERNEL(name, params, args) void check_##name(void);
+#include "backend/kernels.def"
+#undef CG_KERNEL
+
+/* Uninitialised to zero, and not aligned to more than a float, as a column of a
+ * matrix may be. */
+float *floats(size_t n);
+float *randoms(size_t n, float low, float high);
+float *inputs(size_t n); /* -1 .. 1 */
+
+/* What a kernel writes: one copy for each device, and what it should be,
+ * which begins as what is there. Elements nobody writes are checked too. */
+typedef struct output {
+    size_t n;
+    float *on[DEVICES];
+    double *want;
+} output;
+
+output output_of(size_t n, const float *initial);
+output outputs(size_t n); /* of any content */
+
+/* 1e-5 of the largest element, so that sums that cancel are held to what
+ * their terms allow; and the devices agree in every bit. */
+void compare(const output *o, const char *what);
+
+/* What dropout multiplies element i with. */
+double factor(uint64_t key, size_t i, float p);
+
+static inline double relu(double x) { return x < 0 ? 0 : x; }
+
+#define EACH_DEVICE for (int d = 0; d < DEVICES; d++)
+
+#endif

@@ -1,0 +1,199 @@
+/* The CPU device beside its kernels: memory of a step, failures, the pool of
+ * threads, and the arithmetic that stands in for libm's. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <math.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "backend/backend.h"
+#include "backend/cpu/pool.h"
+#include "backend/cpu/simd.h"
+
+static cg_dev *open_cpu(int threads)
+{
+    cg_dev *d;
+    if (cg_dev_open(&d, "cpu", threads) != CG_OK)
+        fail_msg("%s", cg_error());
+    return d;
+}
+
+static void test_open(void **state)
+{
+    (void)state;
+    cg_dev *d;
+    assert_int_equal(cg_dev_open(&d, "gpu", 1), CG_EUSAGE);
+    assert_null(d);
+    assert_string_equal(cg_error(), "no device 'gpu': auto, cpu or cuda");
+    assert_int_equal(cg_dev_open(&d, "auto", 0), CG_OK);
+    assert_non_null(d->name);
+    cg_dev_close(d);
+    cg_dev_close(NULL);
+}
+
+static void test_alloc(void **state)
+{
+    (void)state;
+    cg_dev *d = open_cpu(1);
+    void *p;
+    assert_int_equal(cg_dev_alloc(d, 1000, &p), CG_OK);
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(((char *)p)[i], 0);
+    float back[2], data[2] = { 1, 2 };
+    cg_dev_upload(d, p, data, sizeof data);
+    cg_dev_download(d, back, p, sizeof back);
+    assert_memory_equal(back, data, sizeof data);
+    cg_dev_free(d, p);
+    cg_dev_free(d, NULL);
+    assert_int_equal(cg_dev_alloc(d, SIZE_MAX / 2 - 100, &p), CG_ELIMIT);
+    assert_null(p);
+    assert_non_null(strstr(cg_error(), "no memory"));
+    assert_int_equal(cg_dev_sync(d), CG_OK); /* the caller has been told */
+    cg_dev_close(d);
+}
+
+/* Blocks do not overlap, and a step like the last one gets the same memory. */
+static void test_work(void **state)
+{
+    (void)state;
+    enum { N = 40 };
+    cg_dev *d = open_cpu(1);
+    char *before = NULL;
+    for (int step = 0; step < 4; step++) {
+        char *at[N];
+        for (size_t i = 0; i < N; i++) {
+            size_t bytes = i * i * 1000;
+            at[i] = cg_dev_work(d, bytes);
+            assert_int_equal((uintptr_t)at[i] % 64, 0);
+            memset(at[i], (int)i, bytes);
+        }
+        for (size_t i = 0; i < N; i++)
+            for (size_t b = 0; b < i * i * 1000; b += 997)
+                assert_int_equal(at[i][b], i);
+        if (step > 1)
+            assert_ptr_equal(at[0], before);
+        before = at[0];
+        cg_dev_reset(d);
+    }
+    assert_int_equal(cg_dev_sync(d), CG_OK);
+    cg_dev_close(d);
+}
+
+static void test_work_fails(void **state)
+{
+    (void)state;
+    cg_dev *d = open_cpu(1);
+    float *x = cg_dev_work(d, 64);
+    *x = 1;
+    for (size_t bytes = SIZE_MAX; bytes > SIZE_MAX / 8; bytes /= 2) {
+        assert_non_null(cg_dev_work(d, bytes));
+        assert_true(d->failed);
+    }
+    cg_k_fill(d, 1, 2, x);
+    cg_dev_upload(d, x, &(float){ 3 }, sizeof *x);
+    assert_true(*x == 1);
+    cg_dev_reset(d);
+    assert_true(d->failed); /* nobody has been told */
+    assert_int_equal(cg_dev_sync(d), CG_ELIMIT);
+    assert_non_null(strstr(cg_error(), "no memory for a block of"));
+    cg_dev_reset(d);
+    x = cg_dev_work(d, 64);
+    cg_k_fill(d, 1, 2, x);
+    assert_true(*x == 2);
+    assert_int_equal(cg_dev_sync(d), CG_OK);
+    cg_dev_close(d);
+}
+
+/* -- the pool -------------------------------------------------------------- */
+
+struct count {
+    uint32_t blocks;
+    int threads;
+    atomic_int *done; /* (blocks) */
+    atomic_int *wrong;
+};
+
+static void count_block(const void *job, uint32_t block, int thread)
+{
+    const struct count *c = job;
+    if (block >= c->blocks || thread < 0 || thread >= c->threads)
+        atomic_fetch_add(c->wrong, 1);
+    else
+        atomic_fetch_add(&c->done[block], 1);
+    if (block % 100 == 99)
+        usleep(100);
+}
+
+/* Many calls of few blocks, more threads than cores, pauses in which the
+ * threads fall asleep: every block once, none after the call. */
+static void test_pool(void **state)
+{
+    (void)state;
+    static atomic_int done[300], wrong;
+    for (int threads = 1; threads < 12; threads += 5) {
+        cg_pool *p = cg_pool_new(threads);
+        assert_int_equal(cg_pool_threads(p), threads);
+        for (uint32_t call = 0; call < 20000; call++) {
+            uint32_t blocks = call % 500 == 0 ? 300 : call % 7;
+            struct count c = { blocks, threads, done, &wrong };
+            cg_pool_run(p, blocks, count_block, &c);
+            for (uint32_t i = 0; i < blocks; i++)
+                if (atomic_exchange(&done[i], 0) != 1)
+                    fail_msg("block %u of call %u", i, call);
+            if (call % 1000 == 999)
+                usleep(300);
+        }
+        cg_pool_free(p);
+    }
+    assert_int_equal(wrong, 0);
+}
+
+/* -- exp and log ----------------------------------------------------------- */
+
+/* Distance in steps of a float at the right value. */
+static double ulps(float got, double want)
+{
+    float at = fabsf((float)want), step = nextafterf(at, INFINITY) - at;
+    return fabs((double)got - want) / (double)step;
+}
+
+static void test_exp_log(void **state)
+{
+    (void)state;
+    double most = 0;
+    for (float x = -87.2f; x < 88; x += 0.00037f)
+        most = fmax(most, ulps(cg_exp(x), exp((double)x)));
+    assert_true(most < 2);
+    assert_true(cg_exp(0) == 1);
+    assert_true(cg_exp(-88) == 0 && cg_exp(-1e30f) == 0);
+    assert_true(cg_exp(-INFINITY) == 0);
+    assert_true(isnan(cg_exp(NAN)));
+    most = 0;
+    for (float x = 1.2e-38f; x < 1e38f; x *= 1.00003f)
+        most = fmax(most, ulps(cg_log(x), log((double)x)));
+    assert_true(most < 2);
+    assert_true(cg_log(1) == 0);
+    most = 0;
+    for (float x = 0; x < 80; x += 0.00021f)
+        most = fmax(most, ulps(cg_log1p_exp_neg(x), log1p(exp(-(double)x))));
+    assert_true(most < 5);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_open),
+        cmocka_unit_test(test_alloc),
+        cmocka_unit_test(test_work),
+        cmocka_unit_test(test_work_fails),
+        cmocka_unit_test(test_pool),
+        cmocka_unit_test(test_exp_log),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,310 @@
+/* Batches against the plain way: message passing node by node and attention
+ * over all nodes, for networks of several families and for two of one token. */
+#include "tests/sets.h"
+#include "tests/lab.h"
+
+#include "runtime/batch.h"
+#include "runtime/inputs.h"
+#include "runtime/nets.h"
+
+enum { GRAPHS = 10, WIDTH = 8, LAYERS = 5 };
+
+static cg_set *make_set(void)
+{
+    static const char *const names[] = {"nb101", "nb201", "ofa_mbv3",
+                                        "two_path"};
+    const char *labels[] = {"y"};
+    cg_set_builder *b = cg_set_builder_new("mixed", CG_FORM_FOLDED, labels, 1);
+    for (uint64_t i = 0; cg_set_builder_len(b) < GRAPHS; i++) {
+        char code[CG_ZOO_CODE_MAX];
+        const cg_family *f;
+        cg_zoo_opts o;
+        double y = (double)i;
+        assert_int_equal(cg_zoo_find(names[i % 4], &f, &o), CG_OK);
+        cg_graph *g = sample_graph(f, i / 2, code);
+        if (!g)
+            continue;
+        cg_features x;
+        assert_int_equal(cg_features_make(&x, g, CG_FORM_FOLDED), CG_OK);
+        cg_set_builder_add(b, &x, code, &y);
+        cg_features_free(&x);
+        cg_graph_free(g);
+    }
+    cg_set *s;
+    assert_int_equal(cg_set_builder_finish(b, &s), CG_OK);
+    cg_set_builder_free(b);
+    return s;
+}
+
+/* -- the plain way ------------------------------------------------------------ */
+
+typedef struct plain {
+    cg_item g;
+    double *x; /* (n_nodes, width) */
+    int width;
+} plain;
+
+/* y (cols) += x (rows) w (rows, ld), columns from `first` on. */
+static void multiply(const double *x, int rows, const cg_var *w, int first,
+                     int cols, double *y)
+{
+    for (int r = 0; r < rows; r++)
+        for (int c = 0; c < cols; c++)
+            y[c] += x[r] * (double)w->x[r * w->ld + first + c];
+}
+
+static void finish(double *y, const cg_var *b, int cols)
+{
+    for (int c = 0; c < cols; c++)
+        y[c] = fmax(0, y[c] + (double)b->x[c]);
+}
+
+static void plain_node(const plain *p, cg_message m, const cg_var *w,
+                       const cg_var *b, const cg_var *w2, const cg_var *b2,
+                       uint32_t v, double *y)
+{
+    const cg_item *g = &p->g;
+    double dv = g->start[v + 1] - g->start[v] + 1.0, sum[64] = {0};
+    const double *xv = p->x + v * (size_t)p->width;
+    for (uint32_t e = g->start[v]; e < g->start[v + 1]; e++) {
+        uint32_t u = g->pred[e];
+        double du = g->start[u + 1] - g->start[u] + 1.0;
+        for (int c = 0; c < p->width; c++)
+            sum[c] += p->x[u * (size_t)p->width + (size_t)c] /
+                      (m == CG_MESSAGE_GCN ? sqrt(du * dv) : 1);
+    }
+    memset(y, 0, WIDTH * sizeof *y);
+    if (m == CG_MESSAGE_GRAPHCONV) {
+        multiply(xv, p->width, w, 0, WIDTH, y);
+        multiply(sum, p->width, w, WIDTH, WIDTH, y);
+    } else {
+        for (int c = 0; c < p->width; c++)
+            sum[c] += xv[c] / (m == CG_MESSAGE_GCN ? dv : 1);
+        multiply(sum, p->width, w, 0, WIDTH, y);
+    }
+    finish(y, b, WIDTH);
+    if (m == CG_MESSAGE_GIN) {
+        double hidden[WIDTH];
+        memcpy(hidden, y, sizeof hidden);
+        memset(y, 0, WIDTH * sizeof *y);
+        multiply(hidden, WIDTH, w2, 0, WIDTH, y);
+        finish(y, b2, WIDTH);
+    }
+}
+
+static void plain_gnn(const cg_set *s, uint32_t i, const cg_inputs *in,
+                      const cg_gnn *net, cg_params *params, double *mean)
+{
+    plain p = {.width = in->width};
+    cg_set_get(s, i, &p.g);
+    size_t n = p.g.n_nodes;
+    float *row = cg_xcalloc((size_t)in->width, sizeof *row);
+    p.x = cg_xcalloc(n * (size_t)in->width, sizeof *p.x);
+    for (size_t v = 0; v < n; v++) {
+        cg_inputs_fill(in, &s->token[p.g.token[v]], row);
+        for (int c = 0; c < in->width; c++)
+            p.x[v * (size_t)in->width + (size_t)c] = row[c];
+    }
+    cg_xfree(row);
+    for (int k = 0; k < net->layers; k++) {
+        bool gin = net->message == CG_MESSAGE_GIN;
+        double *y = cg_xcalloc(n * WIDTH, sizeof *y);
+        for (uint32_t v = 0; v < n; v++)
+            plain_node(&p, net->message, cg_params_var(params, net->w[k]),
+                       cg_params_var(params, net->b[k]),
+                       gin ? cg_params_var(params, net->w2[k]) : NULL,
+                       gin ? cg_params_var(params, net->b2[k]) : NULL, v,
+                       y + v * WIDTH);
+        cg_xfree(p.x);
+        p.x = y;
+        p.width = WIDTH;
+    }
+    for (size_t v = 0; v < n; v++)
+        for (int c = 0; c < WIDTH; c++)
+            mean[c] += p.x[v * WIDTH + (size_t)c] / (double)n;
+    cg_xfree(p.x);
+    cg_item_free(&p.g);
+}
+
+/* -- tests -------------------------------------------------------------------- */
+
+/* Every matrix's transpose is its transpose. */
+static void check_transpose(const cg_sparse *s)
+{
+    assert_int_equal(s->a.n_rows, s->t.n_cols);
+    assert_int_equal(s->a.n_cols, s->t.n_rows);
+    assert_int_equal(s->a.n_entries, s->t.n_entries);
+    for (int r = 0; r < s->a.n_rows; r++)
+        for (int e = s->a.start[r]; e < s->a.start[r + 1]; e++) {
+            int c = s->a.col[e], found = 0;
+            for (int k = s->t.start[c]; k < s->t.start[c + 1]; k++)
+                found += s->t.col[k] == r && s->t.val[k] == s->a.val[e];
+            assert_int_equal(found, 1);
+        }
+}
+
+static void messages(void **state)
+{
+    cg_set *s = *state;
+    cg_batcher *b = cg_batcher_new();
+    cg_inputs in;
+    assert_int_equal(cg_inputs_parse(&in, "class,size,kernel"), CG_OK);
+    assert_true(in.width < 64);
+    for (int m = 0; m < CG_MESSAGE_COUNT; m++) {
+        cg_dev *dev;
+        cg_params params;
+        cg_gnn net;
+        cg_tape t = {0};
+        cg_batch batch;
+        cg_pick pick[GRAPHS];
+        cg_batch_opts o = {.message = (cg_message)m, .rounds = LAYERS,
+                           .train = true};
+        assert_int_equal(cg_dev_open(&dev, "cpu", 1), CG_OK);
+        cg_params_init(&params, dev);
+        cg_gnn_declare(&net, &params, "gnn", (cg_message)m, in.width, WIDTH,
+                       LAYERS, false, false);
+        assert_int_equal(cg_params_alloc(&params, 11), CG_OK);
+        for (uint32_t i = 0; i < GRAPHS; i++)
+            pick[i] = (cg_pick){s, i};
+        cg_tape_begin(&t, dev, false, 0);
+        cg_batch_make(b, pick, GRAPHS, &o, &batch);
+        cg_batch_upload(b, dev, &batch);
+        assert_true(batch.n_states[LAYERS] < batch.n_nodes);
+        for (int r = 0; r < LAYERS; r++)
+            check_transpose(&batch.message[r]);
+        check_transpose(&batch.pool);
+        size_t width = (size_t)in.width, n = (size_t)batch.n_states[0];
+        float *x = cg_dev_work(dev, n * width * sizeof *x);
+        for (size_t k = 0; k < n; k++)
+            cg_inputs_fill(&in, batch.token[k], x + k * width);
+        cg_var *y = cg_gnn_forward(&net, &params, &t, &batch,
+                                   cg_tape_input(&t, x, (int)n, in.width));
+        assert_int_equal(cg_dev_sync(dev), CG_OK);
+        for (uint32_t i = 0; i < GRAPHS; i++) {
+            double want[WIDTH] = {0};
+            plain_gnn(s, i, &in, &net, &params, want);
+            for (int c = 0; c < WIDTH; c++)
+                assert_float_equal(y->x[i * WIDTH + (uint32_t)c], want[c],
+                                   1e-5 + 1e-5 * fabs(want[c]));
+        }
+        cg_tape_free(&t);
+        cg_params_free(&params);
+        cg_dev_close(dev);
+    }
+    cg_batcher_free(b);
+}
+
+/* Counts of tokens, and what a second view of a graph is. */
+static void tokens(void **state)
+{
+    cg_set *s = *state;
+    cg_batcher *b = cg_batcher_new();
+    cg_dev *dev;
+    cg_batch batch;
+    cg_pick pick[GRAPHS];
+    cg_batch_opts o = {.message = CG_MESSAGE_GRAPHCONV, .rounds = 2,
+                       .copies = 2, .residual = true, .train = true};
+    assert_int_equal(cg_dev_open(&dev, "cpu", 1), CG_OK);
+    for (uint32_t i = 0; i < GRAPHS; i++)
+        pick[i] = (cg_pick){s, i};
+    cg_batch_make(b, pick, GRAPHS, &o, &batch);
+    cg_batch_upload(b, dev, &batch);
+    const cg_groups *g = &batch.groups;
+    assert_int_equal(g->n, 2 * GRAPHS);
+    assert_int_equal(batch.pool.a.n_rows, 2 * GRAPHS);
+    check_transpose(&batch.pool);
+    check_transpose(&batch.token_pool);
+    check_transpose(&batch.token_row);
+    for (int r = 0; r < 2; r++) { /* itself, as in the matrix of messages */
+        const cg_csr *self = &batch.self[r].a, *all = &batch.message[r].a;
+        check_transpose(&batch.self[r]);
+        assert_int_equal(self->n_rows, batch.n_states[r + 1]);
+        assert_int_equal(self->n_entries, self->n_rows);
+        for (int v = 0; v < self->n_rows; v++) {
+            int found = 0;
+            for (int e = all->start[v]; e < all->start[v + 1]; e++)
+                found += all->col[e] == 2 * self->col[v];
+            assert_int_equal(found, 1);
+        }
+    }
+    int64_t square = 0;
+    for (int i = 0; i < g->n; i++) {
+        cg_item item = {0};
+        cg_set_get(s, (uint32_t)i % GRAPHS, &item);
+        int first = g->start[i], n = g->start[i + 1] - first;
+        assert_int_equal(g->square[i], square);
+        square += (int64_t)n * n;
+        double shares = 0;
+        for (int t = first; t < first + n; t++) {
+            const cg_token *token = batch.token[g->row[t]];
+            uint32_t same = 0;
+            for (uint32_t v = 0; v < item.n_nodes; v++)
+                same += memcmp(&s->token[item.token[v]], token,
+                               sizeof *token) == 0;
+            assert_int_equal(same, (int)g->count[t]);
+            assert_int_equal(batch.token_row.a.col[t], g->row[t]);
+            int e = batch.token_pool.a.start[i] + t - first;
+            assert_int_equal(batch.token_pool.a.col[e], t);
+            shares += (double)batch.token_pool.a.val[e];
+        }
+        assert_float_equal(shares, 1, 1e-5);
+        cg_item_free(&item);
+    }
+    assert_int_equal(g->n_square, square);
+    cg_dev_close(dev);
+    cg_batcher_free(b);
+}
+
+/* A batcher that is used again gives the same batch. */
+static void again(void **state)
+{
+    cg_set *s = *state;
+    cg_batcher *b = cg_batcher_new();
+    cg_dev *dev;
+    cg_batch one, two;
+    cg_pick few[3] = {{s, 4}, {s, 1}, {s, 4}}, all[GRAPHS];
+    cg_batch_opts o = {.message = CG_MESSAGE_GCN, .rounds = 3};
+    assert_int_equal(cg_dev_open(&dev, "cpu", 1), CG_OK);
+    for (uint32_t i = 0; i < GRAPHS; i++)
+        all[i] = (cg_pick){s, i};
+    cg_batch_make(b, few, 3, &o, &one);
+    cg_batch_upload(b, dev, &one);
+    cg_batch_make(b, all, GRAPHS, &o, &two);
+    cg_batch_make(b, few, 3, &o, &two);
+    cg_batch_upload(b, dev, &two);
+    for (int r = 0; r <= 3; r++)
+        assert_int_equal(one.n_states[r], two.n_states[r]);
+    size_t n = (size_t)one.pool.a.n_entries;
+    assert_int_equal(n, two.pool.a.n_entries);
+    assert_memory_equal(one.pool.a.col, two.pool.a.col, n * 4);
+    assert_memory_equal(one.pool.a.val, two.pool.a.val, n * 4);
+    /* the same graph twice shares every state */
+    const int32_t *start = one.pool.a.start;
+    assert_int_equal(start[1] - start[0], start[3] - start[2]);
+    assert_memory_equal(one.pool.a.col + start[0], one.pool.a.col + start[2],
+                        (size_t)(start[1] - start[0]) * 4);
+    cg_dev_close(dev);
+    cg_batcher_free(b);
+}
+
+static int open_set(void **state)
+{
+    *state = make_set();
+    return 0;
+}
+
+static int close_set(void **state)
+{
+    cg_set_close(*state);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(messages),
+        cmocka_unit_test(tokens),
+        cmocka_unit_test(again),
+    };
+    return cmocka_run_group_tests(tests, open_set, close_set);
+}

@@ -1,0 +1,285 @@
+/* cgtrain: learns to predict from packed sets of labelled networks. */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "runtime/metrics.h"
+#include "runtime/train.h"
+#include "tools/cli.h"
+
+static const char usage[] =
+"usage: cgtrain SET.cgs... -o MODEL.safetensors [options]\n"
+"Trains the members of a model, one after another, on sets made by cgzoo pack\n"
+"or onnx2cg --pack, and says how well they do on networks they have not seen.\n"
+"\n"
+"  -o, --output FILE     the model; FILE.checkpoint is kept while it trains\n"
+"  --resume              go on from FILE.checkpoint, where there is one\n"
+"  --config NAME|FILE    paper (the default), best, or a file of key = value\n"
+"  --set KEY=VALUE       over the configuration (repeatable)\n"
+"  --keys                every key with its value and what it means\n"
+"  --device cpu|cuda|auto (cpu), --threads N (all)\n"
+"  --trace FILE          CSV: the loss of every step and the networks it saw\n"
+"  -q, --quiet           no progress\n"
+"  --version, --help\n";
+
+typedef struct options {
+    cg_config config;
+    bool configured; /* by --config or --set */
+    const char *output, *device, *trace;
+    int threads;
+    bool resume, quiet, keys;
+    char **sets;
+    int n_sets;
+} options;
+
+typedef struct run {
+    const options *o;
+    cg_model *m;
+    char *checkpoint; /* path */
+    FILE *trace;
+    const char *member;
+    int stage, stages;
+    bool terminal;
+} run;
+
+/* -- what is said on the way ----------------------------------------------- */
+
+static void say_stage(void *user, int stage, int stages,
+                      const cg_member_info *info, uint32_t n)
+{
+    run *r = user;
+    r->member = info->line;
+    r->stage = stage;
+    r->stages = stages;
+    if (!r->o->quiet)
+        fprintf(stderr, "[%d/%d] %s: %" PRIu32 " networks\n", stage, stages,
+                info->line, n);
+}
+
+static void say_progress(void *user, const cg_fit_info *i)
+{
+    run *r = user;
+    if (r->o->quiet || (!i->epoch_end && !r->terminal))
+        return;
+    fprintf(stderr, "%sepoch %d/%d  step %" PRId64 "/%" PRId64
+            "  loss %.5f", r->terminal ? "\r" : "", i->epoch, i->epochs,
+            i->step, i->steps, i->loss);
+    if (!isnan(i->validation))
+        fprintf(stderr, "  SRCC %.4f", i->validation);
+    fprintf(stderr, "  %.0f graphs/s  %.0f s left%s", i->items_per_s,
+            i->seconds_left, r->terminal ? "\033[K" : "");
+    if (i->epoch_end)
+        fputc('\n', stderr);
+}
+
+static void say_note(void *user, const char *text)
+{
+    run *r = user;
+    if (!r->o->quiet)
+        fprintf(stderr, "%s\n", text);
+}
+
+static void write_trace(void *user, int64_t step, double loss,
+                        const uint32_t *idx, int n)
+{
+    run *r = user;
+    fprintf(r->trace, "%s,%" PRId64 ",%.9g,", r->member, step, loss);
+    for (int i = 0; i < n; i++)
+        fprintf(r->trace, "%s%" PRIu32, i ? " " : "", idx[i]);
+    fputc('\n', r->trace);
+}
+
+static cg_err keep(void *user, const cg_progress *done)
+{
+    run *r = user;
+    return cg_model_save(r->m, r->checkpoint, done);
+}
+
+/* -- what it learnt -------------------------------------------------------- */
+
+static cg_err report(run *r, const cg_examples *test)
+{
+    cg_embedded d;
+    CG_TRY(cg_model_embed(r->m, test, &d));
+    double *score = cg_xcalloc(2 * (size_t)test->n + 1, sizeof *score);
+    double *percent = score + test->n;
+    cg_err err = CG_OK;
+    printf("%-18s %7s %7s %8s %8s\n", "member", "SRCC", "KT", "MAE",
+           "NDCG@10");
+    for (int i = 0; i < CG_MEMBER_COUNT && err == CG_OK; i++) {
+        const cg_member *x = &r->m->member[i];
+        if (!x->trained || x->info->kind == CG_KIND_ENCODER)
+            continue;
+        err = cg_model_scores(r->m, (cg_member_id)i, &d, score);
+        cg_model_accuracy(r->m, (cg_member_id)i, &d, score, percent);
+        double mae = cg_mae(test->accuracy, percent, test->n);
+        printf("%-18s %7.4f %7.4f ", x->info->line,
+               cg_srcc(test->accuracy, score, test->n),
+               cg_kendall(test->accuracy, score, test->n));
+        isnan(mae) ? printf("%8s", "-") : printf("%8.3f", mae);
+        printf(" %8.4f\n", cg_ndcg(test->accuracy, score, test->n, 10));
+    }
+    cg_xfree(score);
+    cg_embedded_free(&d);
+    return err;
+}
+
+/* -- one training ---------------------------------------------------------- */
+
+static cg_err open_model(run *r, cg_dev *dev, cg_progress *from)
+{
+    const options *o = r->o;
+    *from = (cg_progress){0, 0};
+    if (!o->resume || access(r->checkpoint, F_OK) != 0)
+        return cg_model_new(&r->m, dev, &o->config);
+    CG_TRY(cg_model_load(&r->m, dev, r->checkpoint, from));
+    const char *key = o->configured
+        ? cg_config_differs(&r->m->config, &o->config) : NULL;
+    if (key)
+        return cg_fail(CG_EUSAGE, "%s was trained with another '%s'; leave "
+                       "--config and --set out to go on", r->checkpoint, key);
+    return CG_OK;
+}
+
+static cg_err train(run *r, cg_dev *dev, const cg_examples *e)
+{
+    cg_progress from;
+    cg_split split;
+    cg_train_hooks hooks = {r, say_stage, say_progress, say_note, keep,
+                            r->trace ? write_trace : NULL};
+    CG_TRY(open_model(r, dev, &from));
+    const cg_config *c = &r->m->config;
+    cg_split_make(&split, e, (uint32_t)c->limit, (uint64_t)c->seed);
+    cg_err err = cg_train(r->m, &split, &from, &hooks);
+    if (err == CG_OK)
+        err = cg_model_save(r->m, r->o->output, NULL);
+    if (err == CG_OK)
+        err = report(r, &split.test);
+    if (err == CG_OK)
+        unlink(r->checkpoint);
+    cg_split_free(&split);
+    return err;
+}
+
+static cg_err read_sets(const options *o, cg_set **sets, cg_examples *all)
+{
+    const char *label = *o->config.label_column ? o->config.label_column
+                                                : NULL;
+    for (int i = 0; i < o->n_sets; i++) {
+        cg_examples e;
+        CG_TRY(cg_set_open(&sets[i], o->sets[i]));
+        CG_TRY(cg_examples_of(&e, sets[i], label, true));
+        cg_examples_add(all, &e);
+        cg_examples_free(&e);
+    }
+    return CG_OK;
+}
+
+static cg_err run_all(const options *o)
+{
+    run r = {.o = o, .terminal = isatty(STDERR_FILENO)};
+    cg_dev *dev = NULL;
+    cg_examples all = {0};
+    cg_set **sets = cg_xcalloc((size_t)o->n_sets, sizeof *sets);
+    if (asprintf(&r.checkpoint, "%s.checkpoint", o->output) < 0)
+        abort();
+    cg_err err = cg_dev_open(&dev, o->device, o->threads);
+    if (err == CG_OK)
+        err = cg_cli_try_output(o->output);
+    if (err == CG_OK)
+        err = read_sets(o, sets, &all);
+    if (err == CG_OK && o->trace && !(r.trace = fopen(o->trace, "w")))
+        err = cg_fail(CG_EIO, "%s: %s", o->trace, strerror(errno));
+    if (r.trace)
+        fputs("member,step,loss,networks\n", r.trace);
+    if (err == CG_OK)
+        err = train(&r, dev, &all);
+    if (r.trace && fclose(r.trace) != 0 && err == CG_OK)
+        err = cg_fail(CG_EIO, "%s: %s", o->trace, strerror(errno));
+    cg_model_free(r.m);
+    cg_examples_free(&all);
+    for (int i = 0; i < o->n_sets; i++)
+        cg_set_close(sets[i]);
+    cg_xfree(sets);
+    cg_dev_close(dev);
+    free(r.checkpoint);
+    return err;
+}
+
+/* -- command line ---------------------------------------------------------- */
+
+enum { OPT_RESUME = 256, OPT_CONFIG, OPT_SET, OPT_KEYS, OPT_DEVICE,
+       OPT_THREADS, OPT_TRACE, OPT_VERSION, OPT_HELP };
+
+static const struct option long_options[] = {
+    {"output", required_argument, NULL, 'o'},
+    {"resume", no_argument, NULL, OPT_RESUME},
+    {"config", required_argument, NULL, OPT_CONFIG},
+    {"set", required_argument, NULL, OPT_SET},
+    {"keys", no_argument, NULL, OPT_KEYS},
+    {"device", required_argument, NULL, OPT_DEVICE},
+    {"threads", required_argument, NULL, OPT_THREADS},
+    {"trace", required_argument, NULL, OPT_TRACE},
+    {"quiet", no_argument, NULL, 'q'},
+    {"version", no_argument, NULL, OPT_VERSION},
+    {"help", no_argument, NULL, OPT_HELP},
+    {0},
+};
+
+static cg_err take(options *o, int opt, const char *arg)
+{
+    switch (opt) {
+    case 'o': o->output = arg; break;
+    case 'q': o->quiet = true; break;
+    case OPT_RESUME: o->resume = true; break;
+    case OPT_KEYS: o->keys = true; break;
+    case OPT_DEVICE: o->device = arg; break;
+    case OPT_TRACE: o->trace = arg; break;
+    case OPT_THREADS: return cg_cli_int(arg, "--threads", 0, 1024,
+                                        &o->threads);
+    case OPT_CONFIG:
+        o->configured = true;
+        return cg_config_load(&o->config, arg);
+    case OPT_SET:
+        o->configured = true;
+        return cg_config_set(&o->config, arg);
+    default: return cg_fail(CG_EUSAGE, "see cgtrain --help");
+    }
+    return CG_OK;
+}
+
+static cg_err parse(options *o, int argc, char **argv)
+{
+    for (int opt; (opt = getopt_long(argc, argv, "o:q", long_options,
+                                     NULL)) != -1;) {
+        if (opt == OPT_HELP || opt == OPT_VERSION) {
+            fputs(opt == OPT_HELP ? usage : cg_cli_version("cgtrain"), stdout);
+            exit(0);
+        }
+        CG_TRY(take(o, opt, optarg));
+    }
+    o->sets = argv + optind;
+    o->n_sets = argc - optind;
+    if (o->keys)
+        return CG_OK;
+    if (o->n_sets == 0 || !o->output)
+        return cg_fail(CG_EUSAGE, "sets and -o MODEL are needed; see "
+                       "cgtrain --help");
+    return CG_OK;
+}
+
+int main(int argc, char **argv)
+{
+    options o = {.config = cg_config_default, .device = "cpu"};
+    cg_err err = parse(&o, argc, argv);
+    if (err == CG_OK && o.keys)
+        cg_config_help(stdout, &o.config);
+    else if (err == CG_OK)
+        err = run_all(&o);
+    return cg_cli_end("cgtrain", err);
+}

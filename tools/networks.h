@@ -1,0 +1,43 @@
+/* Networks as people name them, made into a data set in memory: what cgeval
+ * and cgpredict are given. */
+#ifndef CG_TOOLS_NETWORKS_H
+#define CG_TOOLS_NETWORKS_H
+
+#include "tools/pack.h"
+
+typedef struct networks {
+    const char *tool; /* for messages */
+    cg_form form;     /* the model's */
+    int jobs;         /* 0: as many as there are processors */
+    const char *without; /* NULL, or labelled ones with this word in their
+                            code are left out */
+    pack_table table;
+    size_t left_out;  /* networks that were named on stderr */
+    cg_set *set;      /* NULL: none is left, or not made yet */
+} networks;           /* set the first four, the others zero, to start */
+
+/* Adds MODEL.onnx, GRAPH.cg, FAMILY[:OPTIONS]:CODE, or a directory, which
+ * stands for its .onnx and .cg files in the order of their names. */
+cg_err networks_add(networks *w, const char *arg);
+/* Adds the codes of a table (CSV, plain or gzip); columns "A,B", NULL: code,
+ * or else arch. */
+cg_err networks_add_codes(networks *w, const char *family, const char *file,
+                          const char *columns);
+/* Makes what was added into w->set. */
+cg_err networks_make(networks *w);
+
+/* Makes w->set of labelled networks: codes of a family, from a table or from
+ * results as a benchmark publishes them. CG_EFORMAT: no row has a code of this
+ * family, or a label is not a number. */
+cg_err networks_of_family(networks *w, const char *family,
+                          const pack_options *labels);
+/* The same of models: the table's column `file`, looked for in a directory
+ * and beside the table. */
+cg_err networks_of_models(networks *w, char *dir, const pack_options *labels);
+
+/* Whether a code holds a word as a whole: "none" in "|none~0|". */
+bool networks_word(const char *code, const char *word);
+
+void networks_free(networks *w);
+
+#endif
