@@ -5,7 +5,7 @@ Trains configuration `paper` on a packed NAS-Bench-101 set for several seeds
 (models that are there already are kept, a training that was stopped goes on),
 then judges every member on the held-out tenth and, zero-shot and fine-tuned on
 50 networks, on packed sets of other families. Figures are means over seeds,
-with deviations.
+with deviations; model K is tuned on draw K of the samples.
 
     cgzoo pack nb101 --labels nb101.csv.gz ... -o nb101.cgs
     cgzoo pack nb201 --labels nb201.csv.gz ... -o nb201.cgs
@@ -101,9 +101,11 @@ def main():
     for data in args.targets:
         for options, table, what in (
                 ([], ZERO, "zero-shot"),
-                (["--finetune", str(args.finetune)], TUNED,
+                (["--finetune", str(args.finetune), "--seeds", "1"], TUNED,
                  f"{args.finetune} samples")):
-            rows = [judge(args, m, data, *options) for m in models]
+            rows = [judge(args, m, data, *options,
+                          *(["--seed", str(k)] if options else []))
+                    for k, m in enumerate(models, 1)]
             rows = [[r for r in seed if (r["finetune"] > 0) == bool(options)]
                     for seed in rows]
             family = rows[0][0]["family"]

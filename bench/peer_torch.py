@@ -3,8 +3,8 @@ on batches of whole networks, block-diagonal, all that does not depend on
 weights made beforehand. Where there is more than one good way (Ways), train.py
 takes the fastest.
 
-What a batch needs once is done once: tokens are embedded through a table of
-the set's distinct tokens; parts without dropout run once for both views of a
+What a batch needs once is done once: the set's distinct tokens are embedded,
+and nodes look theirs up; parts without dropout run once for both views of a
 network. States are not shared between nodes beyond that.
 """
 import math
@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Ways:
+    inputs: str = 'table'     # of distinct tokens, or of nodes
     messages: str = 'csr'     # or index_add
     attention: str = 'sdpa'   # or matmul
     parts: int = 1            # a batch is padded in so many parts, by size
@@ -61,7 +62,7 @@ class Batch:
         order = np.argsort(source, kind='stable')
         back = np.concatenate([[0], np.cumsum(np.bincount(
             source, minlength=n_nodes))])
-        self.rows, self.n = rows, len(rows)
+        self.rows, self.n, self.x = rows, len(rows), None
         self.token = torch.from_numpy(np.concatenate(tokens))
         self.source = torch.from_numpy(source)
         self.target = torch.from_numpy(target)
@@ -106,6 +107,10 @@ class Model:
         self.optimizer = None
 
     def embed(self, b):
+        if self.ways.inputs == 'nodes':
+            if b.x is None:
+                b.x = self.table[b.token]
+            return b.x @ self.p['embed.weight']
         return F.embedding(b.token, self.table @ self.p['embed.weight'])
 
     def mlp(self, name, x):

@@ -10,8 +10,8 @@ reaches, and what takes the rest of the time.
 Ours is cgtrain as it says itself (batches are made from the set in every step,
 validation after an epoch counts) and bench_learn. PyTorch's batches, masks and
 targets are made beforehand and not counted; it takes the fastest of several
-ways (peer_torch.py), found by trial; beside it stands the plain one, index_add
-and one padded block. That both compute the same is checked first: predictions
+ways (peer_torch.py), found by trial; beside it stands the plain one: an input
+vector for each node, index_add, one padded block. That both compute the same is checked first: predictions
 of one model, and the loss of a step without dropout.
 """
 import math
@@ -25,7 +25,7 @@ import time
 import warnings
 from pathlib import Path
 
-from common import CACHE, arguments, machine
+from common import CACHE, arguments, machine, measure
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ KEYS = {'tau': 0.05, 'alpha_temperature': 0.05, 'heads': 2, 'dropout': 0.1,
         'label': 'accuracy', 'loss': 'mse', 'pairwise_weight': 0}
 WANTED = {'kgnn step': (15, 30), 'encoder step': (8, 15),
           'kgnn inference': (15, 30), 'encoder inference': (15, 30)}
-PLAIN = Ways('index_add', 'sdpa', 1, 'foreach')
+PLAIN = Ways('nodes', 'index_add', 'sdpa', 1, 'foreach')
 STEPS = {'kgnn': 10, 'encoder': 4}    # of the peer, a measurement
 GRAPHS = {'kgnn': 40000, 'encoder': 10000}  # of ours
 
@@ -49,6 +49,7 @@ GRAPHS = {'kgnn': 40000, 'encoder': 10000}  # of ours
 class Ours:
     def __init__(self, args):
         self.set, self.batch, self.build = args.set, args.batch, args.build
+        self.cpu = args.cpu
         self.run('ninja', '-C', self.build, 'bench_learn', 'tools/cgtrain')
         self.cgtrain = self.build / 'tools' / 'cgtrain'
         self.bench = self.build / 'bench_learn'
@@ -82,13 +83,19 @@ class Ours:
                   for word in ('--set', f'{key}={value}'))]
 
     def step_rate(self, member, threads):
-        _, said = self.train(member, threads)
-        return float(re.findall(r'(\d+) graphs/s', said)[-1])
+        if not self.cpu:
+            _, said = self.train(member, threads)
+            return float(re.findall(r'(\d+) graphs/s', said)[-1])
+        seconds = [measure(self.command(member, CACHE / 'cpu.safetensors',
+                                        self.keys(member, epochs=n),
+                                        threads))[1] / 1e3 for n in (1, 3)]
+        return 2 * 0.8 * GRAPHS[member] / (seconds[1] - seconds[0])
 
     def rate(self, model, member, threads):
         out = self.run(self.bench, 'rate', self.set, model, member, threads,
                        3, GRAPHS[member]).stdout
-        return statistics.median(map(float, out.split()))
+        return statistics.median(float(line.split()[self.cpu])
+                                 for line in out.splitlines())
 
     def shapes(self, model, member):
         out = self.run(self.bench, 'shapes', self.set, model, member,
@@ -101,6 +108,7 @@ class Ours:
 class Theirs:
     def __init__(self, args, data, models):
         self.data, self.size, self.files = data, args.batch, models
+        self.clock = time.process_time if args.cpu else time.perf_counter
         _, meta = cgs.tensors(models['kgnn'])
         self.table = data.inputs(meta['inputs'].splitlines())
         order = np.random.default_rng(1).permutation(data.n_graphs)
@@ -151,10 +159,10 @@ class Theirs:
         work = list(zip(batches, targets))
         seconds = 0
         for k, (b, target) in enumerate(work[:1] + work):
-            start = time.perf_counter()
+            start = self.clock()
             model.step(lambda: self.loss(model, member, b, target),
                        KEYS['clip'], KEYS['lr'])
-            seconds += (time.perf_counter() - start) * (k > 0)  # 0: warm-up
+            seconds += (self.clock() - start) * (k > 0)  # 0: warm-up
         return len(work) * self.size / seconds
 
     def rate(self, member, ways, threads, size):
@@ -163,10 +171,10 @@ class Theirs:
         batches = self.batches(ways.parts, size)
         n = max(1, STEPS[member] * self.size // size)
         model.predict(batches[0])
-        start = time.perf_counter()
+        start = self.clock()
         for b in batches[:n]:
             model.predict(b)
-        return n * size / (time.perf_counter() - start)
+        return n * size / (self.clock() - start)
 
     def best_ways(self, member):
         """The fastest for a step and, with a batch's size, for inference, with
@@ -278,7 +286,7 @@ def gemm_flops(member, path, shapes, batch):
 def sources(build):
     """Symbol -> source file, of the libraries in the build directory."""
     out = {}
-    for lib in ('libcpu.a', 'libgennape.a'):
+    for lib in ('libgennape.a', 'libcpu.a'):
         text = subprocess.run(['nm', '-A', build / lib], text=True,
                               capture_output=True).stdout
         for m in re.finditer(r'(\w+)\.c\.o:\w* +[tTi] (\S+)$', text, re.M):
@@ -312,7 +320,7 @@ def profile(ours, member):
 
 # -- the run ------------------------------------------------------------------
 
-def measure(ours, theirs, models, member, ways, threads, runs):
+def compare(ours, theirs, models, member, ways, threads, runs):
     step, (infer, size) = ways
     seen = {key: ([], [], []) for key in ('step', 'inference')}
     for _ in range(runs):
@@ -340,6 +348,9 @@ def main():
     parser = arguments(__doc__, 3)
     parser.add_argument('set', type=Path, help='a packed set (cgzoo pack)')
     parser.add_argument('--batch', type=int, default=128)
+    parser.add_argument('--cpu', action='store_true', help='CPU time instead '
+                        'of wall time, one thread: for a machine that is '
+                        'busy')
     args = parser.parse_args()
     CACHE.mkdir(exist_ok=True)
     warnings.filterwarnings('ignore', 'Sparse')  # its state of maturity
@@ -357,12 +368,13 @@ def main():
     for member, (step, (infer, size)) in ways.items():
         print(f'PyTorch, {member}: step {step}; inference {infer}, '
               f'batches of {size}')
-    print(f'{"graphs/s":19} {"threads":>7} {"ours":>8} {"PyTorch":>8} '
-          f'{"x":>6} {"plain":>8} {"x":>6} {"wanted":>7} {"aim":>4}')
+    print(f'{"graphs/s" + " of CPU" * args.cpu:19} {"threads":>7} '
+          f'{"ours":>8} {"PyTorch":>8} {"x":>6} {"plain":>8} {"x":>6} '
+          f'{"wanted":>7} {"aim":>4}')
     reached = {}
     for member in models:
-        for threads in (1, 2):
-            got = measure(ours, theirs, models, member, ways[member],
+        for threads in (1,) if args.cpu else (1, 2):
+            got = compare(ours, theirs, models, member, ways[member],
                           threads, args.runs)
             reached.setdefault(member, got['step'])
     peak = sgemm_rate()

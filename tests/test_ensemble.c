@@ -131,11 +131,58 @@ static void who_is_there(void **state)
     assert_int_equal(cg_finetune_check(1, 2), CG_EUSAGE);
 }
 
+/* Samples and rest share nothing and are the family together; seeds differ. */
+static void samples(void **state)
+{
+    (void)state;
+    enum { ALL = 30, SOME = 12 };
+    cg_set_graph graph[ALL] = {0};
+    cg_set set = {.n_graphs = ALL, .graph = graph};
+    cg_pick pick[ALL];
+    double y[ALL], cost[ALL];
+    uint32_t seen[2] = {0};
+    cg_dev *dev;
+    cg_model *m;
+    for (uint32_t i = 0; i < ALL; i++) {
+        pick[i] = (cg_pick){&set, i};
+        y[i] = i;
+        graph[i].flops = cost[i] = 1e6 * (i * 7 % ALL);
+    }
+    cg_examples e = {ALL, pick, y, cost, cost};
+    cg_embedded d = {.e = &e};
+    assert_int_equal(cg_dev_open(&dev, "cpu", 1), CG_OK);
+    assert_int_equal(cg_model_new(&m, dev, &cg_config_default), CG_OK);
+    for (uint64_t seed = 0; seed < 2; seed++) {
+        cg_tuned t;
+        uint32_t is_sample = 0, is_rest = 0;
+        assert_int_equal(cg_finetune_try(&t, m, &d, SOME, seed, -1, NULL,
+                                         NULL), CG_OK);
+        assert_int_equal(t.samples.n, SOME);
+        assert_int_equal(t.rest.n, ALL - SOME);
+        for (uint32_t i = 0; i < SOME; i++)
+            is_sample |= UINT32_C(1) << t.samples.pick[i].index;
+        for (uint32_t i = 0; i < ALL - SOME; i++) {
+            is_rest |= UINT32_C(1) << t.rest.pick[i].index;
+            NEAR(t.on_rest.score[CG_MEMBER_flops][i],
+                 log10(cost[t.rest.pick[i].index] + 1));
+        }
+        assert_int_equal(is_sample & is_rest, 0);
+        assert_int_equal(is_sample | is_rest, (UINT32_C(1) << ALL) - 1);
+        assert_null(t.on_rest.score[CG_MEMBER_kgnn]); /* not trained */
+        seen[seed] = is_sample;
+        cg_tuned_free(&t);
+    }
+    assert_int_not_equal(seen[0], seen[1]);
+    cg_model_free(m);
+    cg_dev_close(dev);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equal_weights), cmocka_unit_test(weights_by_tau),
         cmocka_unit_test(others),        cmocka_unit_test(scores),
-        cmocka_unit_test(alone),         cmocka_unit_test(who_is_there)};
+        cmocka_unit_test(alone),         cmocka_unit_test(who_is_there),
+        cmocka_unit_test(samples)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
