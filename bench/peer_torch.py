@@ -107,9 +107,7 @@ class Model:
         self.optimizer = None
 
     def embed(self, b):
-        if self.ways.inputs == 'nodes':
-            if b.x is None:
-                b.x = self.table[b.token]
+        if self.ways.inputs == 'nodes':  # b.x is set
             return b.x @ self.p['embed.weight']
         return F.embedding(b.token, self.table @ self.p['embed.weight'])
 

@@ -116,14 +116,18 @@ class Theirs:
                      range(0, max(STEPS.values()) * self.size, self.size)]
         self.made = {}
 
-    def batches(self, parts, size=None):
-        size = size or self.size
+    def batches(self, ways, size=None):
+        size, parts = size or self.size, ways.parts
         if (parts, size) not in self.made:
             rows = np.concatenate(self.rows)
             self.made[parts, size] = [
                 Batch(self.data, rows[i:i + size], parts)
                 for i in range(0, len(rows) - size + 1, size)]
-        return self.made[parts, size]
+        made = self.made[parts, size]
+        for b in made:
+            if ways.inputs == 'nodes' and b.x is None:
+                b.x = torch.from_numpy(self.table[b.token.numpy()]).float()
+        return made
 
     def model(self, member, ways, dropout=KEYS['dropout'], path=None):
         weights, _ = cgs.tensors(path or self.files[member])
@@ -154,7 +158,7 @@ class Theirs:
     def step_rate(self, member, ways, threads, steps=None):
         torch.set_num_threads(threads)
         model = self.model(member, ways)
-        batches = self.batches(ways.parts)[:steps or STEPS[member]]
+        batches = self.batches(ways)[:steps or STEPS[member]]
         targets = [self.targets(member, b.rows) for b in batches]
         work = list(zip(batches, targets))
         seconds = 0
@@ -168,7 +172,7 @@ class Theirs:
     def rate(self, member, ways, threads, size):
         torch.set_num_threads(threads)
         model = self.model(member, ways)
-        batches = self.batches(ways.parts, size)
+        batches = self.batches(ways, size)
         n = max(1, STEPS[member] * self.size // size)
         model.predict(batches[0])
         start = self.clock()
@@ -290,8 +294,9 @@ def sources(build):
         text = subprocess.run(['nm', '-A', build / lib], text=True,
                               capture_output=True).stdout
         for m in re.finditer(r'(\w+)\.c\.o:\w* +[tTi] (\S+)$', text, re.M):
-            out[m[2]] = m[1].replace('_', '/', 1).replace('cpu_', 'cpu/') + '.c'
-    return out
+            path = m[1].replace('_', '/', 1).replace('cpu_', 'cpu/') + '.c'
+            out.setdefault(m[2], []).append(path)
+    return {name: ' or '.join(paths) for name, paths in out.items()}
 
 
 def profile(ours, member):

@@ -290,11 +290,14 @@ static void swap_rounds(cg_batcher *b)
 
 /* Round 0: a state for each token, GCN: for each token and in-degree, which
  * is less than the colour of round 1. */
-static void first_round(cg_batcher *b, const cg_set *s, cg_message m)
+static void first_round(cg_batcher *b, const cg_set *s,
+                        const cg_batch_opts *o)
 {
     const cg_item *g = &b->item;
+    cg_message m = o->message;
     for (uint32_t v = 0; v < g->n_nodes; v++)
-        b->hash[v] = s->token_hash[g->token[v]];
+        b->hash[v] = o->plain ? cg_mix64(b->token.len + v + 1)
+                              : s->token_hash[g->token[v]];
     if (m == CG_MESSAGE_GCN) {
         for (uint32_t v = 0; v < g->n_nodes; v++)
             b->hash_next[v] = next_hash(b, v);
@@ -375,7 +378,9 @@ static void add_graph(cg_batcher *b, cg_pick p, const cg_batch_opts *o)
 {
     cg_set_get(p.set, p.index, &b->item);
     reserve_nodes(b, b->item.n_nodes);
-    first_round(b, p.set, o->message);
+    if (o->plain)
+        memset(b->item.level, 0, b->item.n_nodes);
+    first_round(b, p.set, o);
     if (o->copies > 0)
         add_groups(b);
     for (int r = 0; r < o->rounds; r++)

@@ -15,7 +15,7 @@ cg_var *cg_model_batch(cg_model *m, cg_member *x, cg_tape *t,
     cg_batch *batch = &m->batch;
     cg_batch_opts o = {.message = x->info->message, .rounds = x->gnn.layers,
                        .copies = copies, .residual = x->gnn.residual,
-                       .train = t->train};
+                       .plain = !m->config.share, .train = t->train};
     cg_batch_make(m->batcher, pick, n, &o, batch);
     cg_batch_upload(m->batcher, m->dev, batch);
     size_t width = (size_t)m->inputs.width;

@@ -150,18 +150,18 @@ static void messages(void **state)
     cg_inputs in;
     assert_int_equal(cg_inputs_parse(&in, "class,size,kernel"), CG_OK);
     assert_true(in.width < 64);
-    for (int m = 0; m < CG_MESSAGE_COUNT; m++) {
+    for (int m = 0; m < 2 * CG_MESSAGE_COUNT; m++) { /* shared, plain */
         cg_dev *dev;
         cg_params params;
         cg_gnn net;
         cg_tape t = {0};
         cg_batch batch;
         cg_pick pick[GRAPHS];
-        cg_batch_opts o = {.message = (cg_message)m, .rounds = LAYERS,
-                           .train = true};
+        cg_batch_opts o = {.message = (cg_message)(m / 2), .rounds = LAYERS,
+                           .plain = m % 2, .train = true};
         assert_int_equal(cg_dev_open(&dev, "cpu", 1), CG_OK);
         cg_params_init(&params, dev);
-        cg_gnn_declare(&net, &params, "gnn", (cg_message)m, in.width, WIDTH,
+        cg_gnn_declare(&net, &params, "gnn", o.message, in.width, WIDTH,
                        LAYERS, false, false);
         assert_int_equal(cg_params_alloc(&params, 11), CG_OK);
         for (uint32_t i = 0; i < GRAPHS; i++)
@@ -169,7 +169,7 @@ static void messages(void **state)
         cg_tape_begin(&t, dev, false, 0);
         cg_batch_make(b, pick, GRAPHS, &o, &batch);
         cg_batch_upload(b, dev, &batch);
-        assert_true(batch.n_states[LAYERS] < batch.n_nodes);
+        assert_int_equal(batch.n_states[LAYERS] == batch.n_nodes, o.plain);
         for (int r = 0; r < LAYERS; r++)
             check_transpose(&batch.message[r]);
         check_transpose(&batch.pool);

@@ -2,8 +2,10 @@
  *
  * a b is cut by the rows of the result. a^T b of two tall matrices, a gradient
  * of weights, has a small result and a long sum: the sum is cut, and its parts
- * are added in order. */
+ * are added in order. A few rows, as in fine-tuning, one network a step, are
+ * bound by reading or writing a matrix once: plain loops, nothing is packed. */
 #include "backend/cpu/cpu.h"
+#include "backend/cpu/simd.h"
 
 enum {
     SMALL = 1000000, /* m n k up to which OpenBLAS has kernels that do not copy
@@ -11,7 +13,10 @@ enum {
     SIDE = 64, DEEP = 256, ROWS_MAX = 512,
     LARGE = 1 << 18, /* n k from which copying pays */
     LONG = 512,      /* rows that are worth transposing b for */
-    PARTS = 32
+    PARTS = 32,
+    FEW = 4,         /* rows, or steps of the sum, that need no packing */
+    STEPS = 8,       /* rows of b that are added in one go */
+    THIN = 1 << 15   /* elements of b, or of c, that a thread takes */
 };
 
 struct gemm {
@@ -147,6 +152,97 @@ static bool turn_b(cg_dev *d, int batch, struct gemm *g)
     return true;
 }
 
+/* -- a few rows ------------------------------------------------------------ */
+
+/* y = beta y + alpha sum_l x_l b_l over rows b_l (n) of b; beta 0 does not
+ * read y. */
+CG_INLINE void add_rows(int n, int rows, float alpha, const float *x,
+                        ptrdiff_t dx, const float *b, int ldb, float beta,
+                        float *y)
+{
+    float w[STEPS];
+    for (int l = 0; l < rows; l++)
+        w[l] = alpha * x[l * dx];
+#pragma omp simd
+    for (int j = 0; j < n; j++) {
+        float sum = beta == 0 ? 0 : beta * y[j];
+        for (int l = 0; l < rows; l++)
+            sum += w[l] * b[(ptrdiff_t)l * ldb + j];
+        y[j] = sum;
+    }
+}
+
+/* Rows first .. last of c of one item; b plain. */
+CG_SIMD static void rows_times_b(const struct gemm *g, int first, int last,
+                                 const float *a, const float *b, float *c)
+{
+    ptrdiff_t da = g->ta ? 1 : g->lda, dx = g->ta ? g->lda : 1;
+    for (int l = 0; l < g->k; l += STEPS) {
+        float beta = l ? 1 : g->beta;
+        const float *x = a + l * dx, *rows = b + (ptrdiff_t)l * g->ldb;
+        for (int i = first; i < last; i++) {
+            float *y = c + (ptrdiff_t)i * g->ldc;
+            if (g->k - l >= STEPS)
+                add_rows(g->n, STEPS, g->alpha, x + i * da, dx, rows, g->ldb,
+                         beta, y);
+            else if (g->k - l == 1)
+                add_rows(g->n, 1, g->alpha, x + i * da, dx, rows, g->ldb,
+                         beta, y);
+            else
+                add_rows(g->n, g->k - l, g->alpha, x + i * da, dx, rows,
+                         g->ldb, beta, y);
+        }
+    }
+}
+
+/* Columns first .. last of c of one item, each a dot product; b
+ * transposed, a plain. */
+CG_SIMD static void rows_dot_b(const struct gemm *g, int first, int last,
+                               const float *a, const float *b, float *c)
+{
+    int whole = g->k / CG_LANES * CG_LANES;
+    for (int j = first; j < last; j++)
+        for (int i = 0; i < g->m; i++) {
+            const float *x = a + (ptrdiff_t)i * g->lda;
+            const float *y = b + (ptrdiff_t)j * g->ldb;
+            float *to = c + (ptrdiff_t)i * g->ldc + j, sum = 0;
+            cg_v16 part = { 0 };
+            for (int l = 0; l < whole; l += CG_LANES)
+                part += *(const cg_v16 *)(x + l) * *(const cg_v16 *)(y + l);
+            for (int l = whole; l < g->k; l++)
+                sum += x[l] * y[l];
+            sum = g->alpha * (sum + cg_lane_sum((const float *)&part));
+            *to = g->beta == 0 ? sum : g->beta * *to + sum;
+        }
+}
+
+static void few_blocks(const void *job, size_t first, size_t last, int thread)
+{
+    const struct gemm *g = job;
+    (void)thread;
+    for (size_t i = first; i < last; i++) {
+        ptrdiff_t item = (ptrdiff_t)(i / (size_t)g->n_blocks);
+        int start = (int)(i % (size_t)g->n_blocks) * g->block;
+        int end = least(start + g->block, g->tb ? g->n : g->m);
+        (g->tb ? rows_dot_b : rows_times_b)(
+            g, start, end, g->a + item * g->sa, g->b + item * g->sb,
+            g->c + item * g->sc);
+    }
+}
+
+/* Whether it is a product of so few rows, or steps, and is done. */
+static bool few(cg_dev *d, int batch, struct gemm *g)
+{
+    bool plain = !g->tb && (g->m <= FEW || g->k <= FEW);
+    if (!plain && !(g->tb && !g->ta && g->m <= FEW))
+        return false;
+    int sides = g->tb ? g->n : g->m, cost = g->tb ? g->k : g->n;
+    g->block = g->tb || g->m > FEW ? 1 + THIN / cost : g->m;
+    g->n_blocks = (sides + g->block - 1) / g->block;
+    cg_cpu_spans(d, (size_t)batch * (size_t)g->n_blocks, 1, few_blocks, g);
+    return true;
+}
+
 void cpu_gemm_batched(cg_dev *d, int batch, cg_trans ta, cg_trans tb, int m,
                       int n, int k, float alpha, const float *a, int lda,
                       ptrdiff_t sa, const float *b, int ldb, ptrdiff_t sb,
@@ -160,6 +256,8 @@ void cpu_gemm_batched(cg_dev *d, int batch, cg_trans ta, cg_trans tb, int m,
     for (int i = 0; k <= 0 && i < batch; i++)
         scale(d, m, n, beta, c + i * sc, ldc);
     if (k <= 0)
+        return;
+    if (few(d, batch, &g))
         return;
     g.tile = least(n, SIDE);
     g.deep = third_side(least(m, SIDE), g.tile);
