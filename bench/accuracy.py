@@ -97,7 +97,7 @@ def main():
     models = [train(args, seed) for seed in range(1, args.seeds + 1)]
     show(f"held-out tenth, {len(models)} seeds",
          [judge(args, m, args.train, "--held-out") for m in models],
-         ["srcc", "kt", "mae", "ndcg10"], HELD_OUT)
+         ["srcc", "kt", "mae", "mae80", "ndcg10"], HELD_OUT)
     for data in args.targets:
         for options, table, what in (
                 ([], ZERO, "zero-shot"),

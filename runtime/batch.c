@@ -8,7 +8,6 @@
 
 #include <assert.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/map.h"
@@ -23,10 +22,11 @@ typedef struct rows {
     floats val;
 } rows;
 
-/* State of a colour: open addressing, hash 0 is free. */
+/* State of a colour: open addressing; a slot of another stamp is free. */
 typedef struct slot {
     uint64_t hash;
     int32_t state;
+    uint32_t stamp;
 } slot;
 
 struct cg_batcher {
@@ -34,6 +34,7 @@ struct cg_batcher {
     slot *table;
     size_t table_cap, table_len; /* cap: slots in use now, of table_room */
     size_t table_room, per_graph; /* colours a graph brought last time */
+    uint32_t stamp;              /* of the batch at hand */
     CG_ARRAY(const cg_token *) token;
     rows message[CG_ROUNDS_MAX], self[CG_ROUNDS_MAX], pool, token_row, token_pool;
     ints group_start, group_row;
@@ -43,7 +44,6 @@ struct cg_batcher {
     size_t node_cap;
     uint64_t *hash, *hash_next;
     int32_t *state, *state_next, *entry;
-    CG_ARRAY(struct part { int32_t col; float val; }) parts; /* of a row */
     /* what goes to the device, and where its addresses are wanted */
     unsigned char *stage;
     size_t stage_len, stage_cap;
@@ -95,7 +95,6 @@ void cg_batcher_free(cg_batcher *b)
     cg_xfree(b->state);
     cg_xfree(b->state_next);
     cg_xfree(b->entry);
-    cg_array_free(&b->parts);
     cg_xfree(b->stage);
     cg_array_free(&b->fixes);
     cg_array_free(&b->scratch);
@@ -115,26 +114,36 @@ static void table_clear(cg_batcher *b, size_t cap)
         b->table_room = b->table_cap;
         cg_xfree(b->table);
         b->table = cg_xcalloc(b->table_room, sizeof *b->table);
-    } else {
-        memset(b->table, 0, b->table_cap * sizeof *b->table);
+        b->stamp = 0;
+    } else if (b->stamp == UINT32_MAX) {
+        memset(b->table, 0, b->table_room * sizeof *b->table);
+        b->stamp = 0;
     }
+    b->stamp++;
     b->table_len = 0;
+}
+
+static size_t place_of(const cg_batcher *b, uint64_t hash)
+{
+    size_t k = hash & (b->table_cap - 1);
+    while (b->table[k].stamp == b->stamp && b->table[k].hash != hash)
+        k = (k + 1) & (b->table_cap - 1);
+    return k;
 }
 
 static void table_grow(cg_batcher *b)
 {
     slot *old = b->table;
     size_t n = b->table_cap;
+    uint32_t stamp = b->stamp;
     b->table = NULL;
     b->table_room = 0;
     table_clear(b, 2 * n);
     for (size_t i = 0; i < n; i++) {
-        if (!old[i].hash)
+        if (old[i].stamp != stamp)
             continue;
-        size_t k = old[i].hash & (b->table_cap - 1);
-        while (b->table[k].hash)
-            k = (k + 1) & (b->table_cap - 1);
-        b->table[k] = old[i];
+        slot *s = &b->table[place_of(b, old[i].hash)];
+        *s = (slot){old[i].hash, old[i].state, b->stamp};
         b->table_len++;
     }
     cg_xfree(old);
@@ -145,15 +154,12 @@ static slot *table_find(cg_batcher *b, uint64_t hash)
 {
     if (2 * b->table_len >= b->table_cap)
         table_grow(b);
-    hash += hash == 0;
-    size_t k = hash & (b->table_cap - 1);
-    while (b->table[k].hash && b->table[k].hash != hash)
-        k = (k + 1) & (b->table_cap - 1);
-    if (!b->table[k].hash) {
-        b->table[k] = (slot){hash, -1};
+    slot *s = &b->table[place_of(b, hash)];
+    if (s->stamp != b->stamp) {
+        *s = (slot){hash, -1, b->stamp};
         b->table_len++;
     }
-    return &b->table[k];
+    return s;
 }
 
 static uint64_t refine(uint64_t own, uint64_t neighbours)
@@ -180,65 +186,51 @@ static void rows_clear(rows *r)
     cg_array_push(&r->start, 0);
 }
 
-static int by_column(const void *a, const void *b)
+/* Adds an entry to the last row: equal columns are one. Rows are short, but a
+ * network may have an operator with very many inputs: those of rows over 32
+ * stay apart, which is the same sum. */
+static void put(rows *r, int32_t col, float val)
 {
-    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
-    return (x > y) - (x < y);
-}
-
-/* The collected parts become a row: by column, equal ones added. */
-static void rows_end(rows *r, cg_batcher *b)
-{
-    struct part *p = b->parts.data;
-    size_t n = b->parts.len;
-    if (n > 12)
-        qsort(p, n, sizeof *p, by_column);
-    else
-        for (size_t i = 1; i < n; i++)
-            for (size_t k = i; k > 0 && p[k - 1].col > p[k].col; k--) {
-                struct part t = p[k];
-                p[k] = p[k - 1];
-                p[k - 1] = t;
-            }
-    for (size_t i = 0; i < n; i++) {
-        if (i > 0 && p[i].col == p[i - 1].col) {
-            r->val.data[r->val.len - 1] += p[i].val;
-            continue;
+    size_t first = (size_t)r->start.data[r->start.len - 1], n = r->col.len;
+    for (size_t e = n - first > 32 ? n : first; e < n; e++)
+        if (r->col.data[e] == col) {
+            r->val.data[e] += val;
+            return;
         }
-        cg_array_push(&r->col, p[i].col);
-        cg_array_push(&r->val, p[i].val);
-    }
-    cg_array_push(&r->start, (int32_t)r->col.len);
-    b->parts.len = 0;
+    cg_array_push(&r->col, col);
+    cg_array_push(&r->val, val);
 }
 
-static void add_part(cg_batcher *b, int32_t col, float val)
+static void end_row(rows *r)
 {
-    struct part p = {col, val};
-    cg_array_push(&b->parts, p);
+    cg_array_push(&r->start, (int32_t)r->col.len);
+}
+
+static float degree(const cg_item *g, uint32_t v)
+{
+    return (float)(g->start[v + 1] - g->start[v] + 1);
 }
 
 /* What the state of v after a round is made from: states before it. */
-static void message_row(cg_batcher *b, cg_message m, rows *r, uint32_t v)
+static void message_row(const cg_batcher *b, cg_message m, rows *r,
+                        uint32_t v)
 {
     const cg_item *g = &b->item;
-    uint32_t first = g->start[v], last = g->start[v + 1];
-    float dv = (float)(last - first + 1);
-    int32_t self = b->state[v];
-    if (m == CG_MESSAGE_GRAPHCONV)
-        add_part(b, 2 * self, 1);
+    uint32_t last = g->start[v + 1];
+    int32_t own = b->state[v];
+    if (m == CG_MESSAGE_GCN)
+        put(r, own, 1 / degree(g, v));
     else
-        add_part(b, self, m == CG_MESSAGE_GCN ? 1 / dv : 1);
-    for (uint32_t e = first; e < last; e++) {
+        put(r, m == CG_MESSAGE_GRAPHCONV ? 2 * own : own, 1);
+    for (uint32_t e = g->start[v]; e < last; e++) {
         uint32_t u = g->pred[e];
-        float du = (float)(g->start[u + 1] - g->start[u] + 1);
-        if (m == CG_MESSAGE_GRAPHCONV)
-            add_part(b, 2 * b->state[u] + 1, 1);
+        int32_t s = b->state[u];
+        if (m == CG_MESSAGE_GCN)
+            put(r, s, 1 / sqrtf(degree(g, u) * degree(g, v)));
         else
-            add_part(b, b->state[u],
-                     m == CG_MESSAGE_GCN ? 1 / sqrtf(du * dv) : 1);
+            put(r, m == CG_MESSAGE_GRAPHCONV ? 2 * s + 1 : s, 1);
     }
-    rows_end(r, b);
+    end_row(r);
 }
 
 /* A row of shares: nodes of one colour of round `r` are one entry, its column
@@ -346,8 +338,8 @@ static void next_round(cg_batcher *b, const cg_batch_opts *o, unsigned r)
             c->state = (int32_t)out->start.len - 1;
             message_row(b, m, out, v);
             if (o->residual) {
-                add_part(b, b->state[v], 1);
-                rows_end(&b->self[r], b);
+                put(&b->self[r], b->state[v], 1);
+                end_row(&b->self[r]);
             }
         }
         b->state_next[v] = c->state;

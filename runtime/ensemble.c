@@ -113,6 +113,13 @@ void cg_ensemble_weights(const cg_opinions *o, const double *y,
         weight[i] /= sum;
 }
 
+void cg_model_weights(const cg_model *m, const cg_opinions *o, double *weight)
+{
+    cg_ensemble_weights(o, NULL, weight);
+    for (int i = 0; i < CG_MEMBER_COUNT && m->tuned; i++)
+        weight[i] = m->member[i].weight;
+}
+
 void cg_ensemble_score(const cg_opinions *o, const double *weight,
                        double *score)
 {
@@ -145,53 +152,75 @@ void cg_ensemble_accuracy(const cg_opinions *o, const double *weight,
 
 /* -- one network at a time ------------------------------------------------- */
 
-cg_err cg_ensemble_calibrate(cg_model *m, const cg_examples *train)
+cg_err cg_ensemble_calibrate_on(cg_model *m, const cg_embedded *d)
 {
-    cg_embedded d;
-    cg_opinions o = {0};
-    CG_TRY(cg_model_embed(m, train, &d));
-    cg_err err = cg_opinions_ask_alone(&o, m, &d);
-    for (int k = 0; k < CG_MEMBER_COUNT && err == CG_OK; k++) {
+    cg_opinions o;
+    CG_TRY(cg_opinions_ask_alone(&o, m, d));
+    for (int k = 0; k < CG_MEMBER_COUNT; k++) {
         cg_member *x = &m->member[k];
         if (o.score[k])
             cg_moments(o.score[k], o.n, &x->said_mean, &x->said_sd);
     }
     cg_opinions_free(&o);
+    return CG_OK;
+}
+
+cg_err cg_ensemble_calibrate(cg_model *m, const cg_examples *train)
+{
+    cg_embedded d;
+    CG_TRY(cg_model_embed(m, train, &d));
+    cg_err err = cg_ensemble_calibrate_on(m, &d);
     cg_embedded_free(&d);
     return err;
 }
 
-/* FLOPs need no calibration: the model knows those it was trained on. */
+/* FLOPs need no calibration where nothing was tuned: the model knows those it
+ * was trained on. */
 static bool scale_of(const cg_model *m, int k, double *mean, double *sd)
 {
     const cg_member *x = &m->member[k];
-    bool flops = k == CG_MEMBER_flops;
+    bool flops = k == CG_MEMBER_flops && isnan(x->said_mean);
     *mean = flops ? m->flops_mean : x->said_mean;
     *sd = flops ? m->flops_sd : x->said_sd;
     return isfinite(*mean) && *sd >= 0;
 }
 
+/* Mean and deviation of z (n) by weights w. */
+static void weighted_moments(const double *z, const double *w, size_t n,
+                             double *mean, double *sd)
+{
+    double all = 0, sum = 0, squares = 0;
+    for (size_t k = 0; k < n; k++)
+        all += w[k], sum += w[k] * z[k];
+    *mean = sum / all; /* NAN for 0 / 0 */
+    for (size_t k = 0; k < n; k++)
+        squares += w[k] * (z[k] - *mean) * (z[k] - *mean);
+    *sd = sqrt(squares / all);
+}
+
 cg_err cg_ensemble_alone(const cg_model *m, const cg_opinions *o,
-                         double *score, double *agreement)
+                         const double *weight, double *score,
+                         double *agreement)
 {
     const double *from[CG_MEMBER_COUNT];
-    double mean[CG_MEMBER_COUNT], sd[CG_MEMBER_COUNT];
+    double mean[CG_MEMBER_COUNT], sd[CG_MEMBER_COUNT], w[CG_MEMBER_COUNT];
     double z[CG_MEMBER_COUNT], spread;
     size_t count = 0;
     for (int id = 0; id < CG_MEMBER_COUNT; id++) {
-        if (!counts(o, id))
+        if (!o->score[id] || weight[id] == 0)
             continue;
         if (!scale_of(m, id, &mean[count], &sd[count]))
             return cg_fail(CG_EUSAGE, "the model's training has not ended: it "
                            "does not know yet what its member %s says of "
                            "the training set", m->member[id].info->line);
+        w[count] = weight[id];
         if (sd[count] > 0) /* else it says the same of all networks */
             from[count++] = o->score[id];
     }
     for (uint32_t i = 0; i < o->n; i++) {
         for (size_t k = 0; k < count; k++)
             z[k] = (from[k][i] - mean[k]) / sd[k];
-        cg_moments(z, count, &score[i], &spread);
+        weighted_moments(z, w, count, &score[i], &spread);
         agreement[i] = count > 1 ? 1 / (1 + spread) : NAN;
     }
     return CG_OK;

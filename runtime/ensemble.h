@@ -41,6 +41,9 @@ void cg_opinions_free(cg_opinions *o); /* zeroed is fine */
  * member's Kendall tau with y (n), tau = 0 where it has no meaning. */
 void cg_ensemble_weights(const cg_opinions *o, const double *y,
                          double *weight);
+/* Those that a tuned model keeps, equal ones otherwise. */
+void cg_model_weights(const cg_model *m, const cg_opinions *o,
+                      double *weight);
 /* score (n) = sum_k weight_k z(score_k), z-scores over these n networks; a
  * member that says the same of all of them adds 0. */
 void cg_ensemble_score(const cg_opinions *o, const double *weight,
@@ -60,10 +63,13 @@ cg_err cg_opinions_ask_alone(cg_opinions *o, cg_model *m,
 /* Sets every member's mean and deviation of these over the training set; what
  * cg_ensemble_alone standardises by. */
 cg_err cg_ensemble_calibrate(cg_model *m, const cg_examples *train);
-/* Mean of the standardised opinions, and how well they agree:
- * 1 / (1 + their standard deviation), 1 where all say the same, NAN with less
- * than two. CG_EUSAGE: the model was not calibrated. */
+/* The same over other networks, which are embedded already. */
+cg_err cg_ensemble_calibrate_on(cg_model *m, const cg_embedded *d);
+/* Mean of the standardised opinions by weight (CG_MEMBER_COUNT), and how well
+ * they agree: 1 / (1 + their standard deviation), 1 where all say the same,
+ * NAN with less than two. CG_EUSAGE: the model was not calibrated. */
 cg_err cg_ensemble_alone(const cg_model *m, const cg_opinions *o,
-                         double *score, double *agreement);
+                         const double *weight, double *score,
+                         double *agreement);
 
 #endif

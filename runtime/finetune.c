@@ -1,6 +1,5 @@
 #include "runtime/finetune.h"
 
-#include "runtime/fit.h"
 #include "runtime/members.h"
 
 enum { SAMPLE_STREAM = 7 };
@@ -49,7 +48,7 @@ static cg_err put_back(const cg_params *p, float *values)
 /* -- one member ------------------------------------------------------------ */
 
 cg_err cg_finetune(cg_model *m, cg_member_id id, const cg_embedded *d,
-                   uint64_t seed)
+                   uint64_t seed, const cg_fit_hooks *hooks)
 {
     cg_member *x = &m->member[id];
     tuning s = {m, x, d};
@@ -63,7 +62,7 @@ cg_err cg_finetune(cg_model *m, cg_member_id id, const cg_embedded *d,
     if (x->info->kind == CG_KIND_COST)
         return CG_OK;
     forget_moments(&x->params);
-    return cg_fit(m->dev, &task, &o, 0, NULL);
+    return cg_fit(m->dev, &task, &o, 0, hooks);
 }
 
 /* Tuned on `samples`, asked about them and about `rest`, put back. */
@@ -75,7 +74,7 @@ static cg_err try_one(cg_tuned *t, cg_model *m, cg_member_id id,
     const cg_params *p = &m->member[id].params;
     cg_err err = keep(p, &values);
     if (err == CG_OK)
-        err = cg_finetune(m, id, samples, seed);
+        err = cg_finetune(m, id, samples, seed, NULL);
     if (err == CG_OK)
         err = cg_opinions_ask_one(&t->on_samples, m, id, samples);
     if (err == CG_OK)
@@ -94,19 +93,27 @@ cg_err cg_finetune_check(uint32_t all, uint32_t n)
                          "are needed, and two have to be left", n, all);
 }
 
+/* The family in two parts, by the seed. The last two are to be freed. */
+static void draw(cg_tuned *t, const cg_embedded *family, uint32_t n,
+                 uint64_t seed, cg_embedded *samples, cg_embedded *rest)
+{
+    uint32_t all = family->e->n;
+    uint32_t *order = cg_shuffled(all, seed, SAMPLE_STREAM);
+    *t = (cg_tuned){0};
+    cg_embedded_pick(family, order, n, &t->samples, samples);
+    cg_embedded_pick(family, order + n, all - n, &t->rest, rest);
+    cg_xfree(order);
+}
+
 cg_err cg_finetune_try(cg_tuned *t, cg_model *m, const cg_embedded *family,
                        uint32_t n, uint64_t seed, int only,
                        void (*told)(void *user, const cg_member_info *info),
                        void *user)
 {
-    uint32_t all = family->e->n;
     cg_embedded samples, rest;
     *t = (cg_tuned){0};
-    CG_TRY(cg_finetune_check(all, n));
-    uint32_t *order = cg_shuffled(all, seed, SAMPLE_STREAM);
-    cg_embedded_pick(family, order, n, &t->samples, &samples);
-    cg_embedded_pick(family, order + n, all - n, &t->rest, &rest);
-    cg_xfree(order);
+    CG_TRY(cg_finetune_check(family->e->n, n));
+    draw(t, family, n, seed, &samples, &rest);
     cg_err err = CG_OK;
     for (int i = 0; i < CG_MEMBER_COUNT && err == CG_OK; i++) {
         if (!cg_member_speaks(m, (cg_member_id)i) || (only >= 0 && only != i))
@@ -115,6 +122,67 @@ cg_err cg_finetune_try(cg_tuned *t, cg_model *m, const cg_embedded *family,
         if (told && err == CG_OK)
             told(user, m->member[i].info);
     }
+    cg_embedded_free(&samples);
+    cg_embedded_free(&rest);
+    if (err != CG_OK)
+        cg_tuned_free(t);
+    return err;
+}
+
+/* -- for good -------------------------------------------------------------- */
+
+static bool can_be_tuned(const cg_model *m, int id)
+{
+    return cg_member_speaks(m, (cg_member_id)id) &&
+           m->member[id].info->kind != CG_KIND_COST;
+}
+
+int cg_finetune_members(const cg_model *m)
+{
+    int n = 0;
+    for (int i = 0; i < CG_MEMBER_COUNT; i++)
+        n += can_be_tuned(m, i);
+    return n;
+}
+
+static cg_err tune_all(cg_model *m, const cg_embedded *samples, uint64_t seed,
+                       const cg_tune_hooks *hooks)
+{
+    cg_fit_hooks fit = {.user = hooks->user, .progress = hooks->progress};
+    int members = cg_finetune_members(m), at = 0;
+    for (int i = 0; i < CG_MEMBER_COUNT; i++) {
+        if (!can_be_tuned(m, i))
+            continue;
+        if (hooks->member)
+            hooks->member(hooks->user, ++at, members, m->member[i].info);
+        CG_TRY(cg_finetune(m, (cg_member_id)i, samples, seed, &fit));
+    }
+    return CG_OK;
+}
+
+cg_err cg_finetune_model(cg_tuned *t, cg_model *m, const cg_embedded *family,
+                         uint32_t n, uint64_t seed,
+                         const cg_tune_hooks *hooks)
+{
+    cg_embedded samples, rest;
+    double weight[CG_MEMBER_COUNT];
+    *t = (cg_tuned){0};
+    if (n < 2 || n > family->e->n)
+        return cg_fail(CG_EUSAGE, "%u of %u networks cannot be samples: two "
+                       "are needed", n, family->e->n);
+    draw(t, family, n, seed, &samples, &rest);
+    cg_err err = tune_all(m, &samples, seed, hooks);
+    if (err == CG_OK)
+        err = cg_opinions_ask(&t->on_samples, m, &samples);
+    if (err == CG_OK)
+        err = cg_opinions_ask(&t->on_rest, m, &rest);
+    if (err == CG_OK)
+        err = cg_ensemble_calibrate_on(m, family);
+    if (err == CG_OK)
+        cg_ensemble_weights(&t->on_samples, t->samples.accuracy, weight);
+    for (int i = 0; i < CG_MEMBER_COUNT && err == CG_OK; i++)
+        m->member[i].weight = weight[i];
+    m->tuned = err == CG_OK;
     cg_embedded_free(&samples);
     cg_embedded_free(&rest);
     if (err != CG_OK)

@@ -5,14 +5,16 @@
 #define CG_RUNTIME_FINETUNE_H
 
 #include "runtime/ensemble.h"
+#include "runtime/fit.h"
 
 /* Teaches a member the labels of d: all its parameters (of a head: not the
  * encoder's), `finetune_epochs` of the configuration with the member's own
  * learning rate, one network a step, a ranker two. The optimiser starts anew;
  * labels keep the mean and deviation of the first training, and none is left
- * out for being low. A member without parameters stays as it is. */
+ * out for being low. A member without parameters stays as it is. `hooks` as
+ * of cg_fit, or NULL. */
 cg_err cg_finetune(cg_model *m, cg_member_id id, const cg_embedded *d,
-                   uint64_t seed);
+                   uint64_t seed, const cg_fit_hooks *hooks);
 
 /* What fine-tuning on some networks of a family comes to on the others. */
 typedef struct cg_tuned {
@@ -32,6 +34,27 @@ cg_err cg_finetune_try(cg_tuned *t, cg_model *m, const cg_embedded *family,
                        uint32_t n, uint64_t seed, int only,
                        void (*told)(void *user, const cg_member_info *info),
                        void *user);
+
+typedef struct cg_tune_hooks {
+    void *user;
+    /* A member begins: its number (from 1) of how many. */
+    void (*member)(void *user, int member, int members,
+                   const cg_member_info *info);
+    void (*progress)(void *user, const cg_fit_info *info);
+} cg_tune_hooks;
+
+/* How many members have parameters that can be tuned. */
+int cg_finetune_members(const cg_model *m);
+
+/* Tunes the model for good, each member as cg_finetune_try does with the same
+ * n and seed: the bits of what they say afterwards are the same. The
+ * ensemble's weights are then those of the samples; what is said of a network
+ * alone is standardised over the whole family, which takes no labels. All
+ * networks may be samples, `rest` is then empty. CG_EUSAGE: n is less than two
+ * or more than there are; after another error the model is half tuned. */
+cg_err cg_finetune_model(cg_tuned *t, cg_model *m, const cg_embedded *family,
+                         uint32_t n, uint64_t seed,
+                         const cg_tune_hooks *hooks);
 void cg_tuned_free(cg_tuned *t); /* zeroed is fine */
 
 #endif

@@ -61,22 +61,16 @@ void cg_graph_forward(cg_model *m, cg_member *x, const cg_embedded *d,
     cg_examples_free(&e);
 }
 
+static cg_var *regress_some(cg_model *m, cg_member *x, const cg_embedded *d,
+                            cg_tape *t, uint32_t first, int n)
+{
+    return regress(m, x, t, d->e->pick + first, n);
+}
+
 cg_err cg_graph_scores(cg_model *m, cg_member *x, const cg_embedded *d,
                        double *score)
 {
-    float y[CG_PREDICT_BATCH];
-    for (uint32_t i = 0; i < d->e->n; i += CG_PREDICT_BATCH) {
-        uint32_t left = d->e->n - i;
-        int n = left < CG_PREDICT_BATCH ? (int)left : CG_PREDICT_BATCH;
-        cg_tape_begin(&m->tape, m->dev, false, 0);
-        cg_var *v = regress(m, x, &m->tape, d->e->pick + i, n);
-        cg_dev_download(m->dev, y, v->x, (size_t)n * sizeof *y);
-        CG_TRY(cg_dev_sync(m->dev));
-        for (int k = 0; k < n; k++)
-            score[i + (uint32_t)k] = cg_member_score(
-                x, y[k], d->e->flops[i + (uint32_t)k]);
-    }
-    return CG_OK;
+    return cg_regressor_scores(m, x, d, regress_some, score);
 }
 
 /* -- encoder --------------------------------------------------------------- */
@@ -157,21 +151,16 @@ void cg_encoder_forward(cg_model *m, cg_member *x, const cg_embedded *d,
     cg_examples_free(&e);
 }
 
-cg_err cg_encoder_embed(cg_model *m, cg_member *x, const cg_examples *e,
-                        float *h)
+static cg_var *embed_some(cg_model *m, cg_member *x, const cg_embedded *d,
+                          cg_tape *t, uint32_t first, int n)
 {
-    size_t width = 2 * (size_t)m->config.cl_width;
-    for (uint32_t i = 0; i < e->n; i += CG_PREDICT_BATCH) {
-        uint32_t left = e->n - i;
-        int n = left < CG_PREDICT_BATCH ? (int)left : CG_PREDICT_BATCH;
-        cg_tape_begin(&m->tape, m->dev, false, 0);
-        cg_var *in = cg_model_batch(m, x, &m->tape, e->pick + i, n, 1);
-        cg_var *v = encode(x, &m->tape, &m->batch, in);
-        cg_dev_download(m->dev, h + i * width, v->x,
-                        (size_t)n * width * sizeof *h);
-        CG_TRY(cg_dev_sync(m->dev));
-    }
-    return CG_OK;
+    cg_var *in = cg_model_batch(m, x, t, d->e->pick + first, n, 1);
+    return encode(x, t, &m->batch, in);
+}
+
+cg_err cg_encoder_embed(cg_model *m, cg_member *x, const cg_embedded *d)
+{
+    return cg_model_run(m, x, d, embed_some, (size_t)d->width, d->h);
 }
 
 /* It has an opinion on likeness only. */

@@ -84,31 +84,16 @@ void cg_head_forward(cg_model *m, cg_member *x, const cg_embedded *d,
     cg_examples_free(&e);
 }
 
-/* Outputs of all networks, `cols` each, to the host. */
-static cg_err all_outputs(cg_model *m, cg_member *x, const cg_embedded *d,
-                          size_t cols, float *out)
+static cg_var *run_some(cg_model *m, cg_member *x, const cg_embedded *d,
+                        cg_tape *t, uint32_t first, int n)
 {
-    for (uint32_t i = 0; i < d->e->n; i += CG_PREDICT_BATCH) {
-        uint32_t left = d->e->n - i;
-        int n = left < CG_PREDICT_BATCH ? (int)left : CG_PREDICT_BATCH;
-        cg_tape_begin(&m->tape, m->dev, false, 0);
-        cg_var *y = run_heads(m, x, d, &m->tape, NULL, i, n);
-        cg_dev_download(m->dev, out + i * cols, y->x,
-                        (size_t)n * cols * sizeof *out);
-        CG_TRY(cg_dev_sync(m->dev));
-    }
-    return CG_OK;
+    return run_heads(m, x, d, t, NULL, first, n);
 }
 
 cg_err cg_head_scores(cg_model *m, cg_member *x, const cg_embedded *d,
                       double *score)
 {
-    float *y = cg_xcalloc((size_t)d->e->n + 1, sizeof *y);
-    cg_err err = all_outputs(m, x, d, 1, y);
-    for (uint32_t i = 0; i < d->e->n && err == CG_OK; i++)
-        score[i] = cg_member_score(x, y[i], d->e->flops[i]);
-    cg_xfree(y);
-    return err;
+    return cg_regressor_scores(m, x, d, run_some, score);
 }
 
 /* -- rankers --------------------------------------------------------------- */
@@ -214,7 +199,7 @@ static cg_err contest_make(contest *c, cg_model *m, cg_member *x,
     size_t cols = (size_t)m->config.class_out, n = d->e->n;
     float *y = cg_xcalloc(n * cols + 2 * cols + 1, sizeof *y);
     *c = (contest){.y = y, .w = y + n * cols, .cols = cols};
-    CG_TRY(all_outputs(m, x, d, cols, y));
+    CG_TRY(cg_model_run(m, x, d, run_some, cols, y));
     cg_dev_download(m->dev, y + n * cols,
                     cg_params_var(&x->params, x->pair_w)->x,
                     2 * cols * sizeof *y);

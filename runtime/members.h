@@ -15,6 +15,12 @@ float *cg_model_upload(cg_model *m, const float *x, size_t n);
  * inputs, embedded: (m->batch.n_states[0], embed_width). */
 cg_var *cg_model_batch(cg_model *m, cg_member *x, cg_tape *t,
                        const cg_pick *pick, int n, int copies);
+/* Runs `forward` without training over d's networks, some at a time, and puts
+ * its outputs, `cols` for each network, into out (n, cols) on the host. */
+typedef cg_var *cg_member_run(cg_model *m, cg_member *x, const cg_embedded *d,
+                              cg_tape *t, uint32_t first, int n);
+cg_err cg_model_run(cg_model *m, cg_member *x, const cg_embedded *d,
+                    cg_member_run *forward, size_t cols, float *out);
 /* The configured loss of predictions y (n, 1) of the labels of e. */
 void cg_member_loss(cg_model *m, cg_member *x, cg_tape *t, cg_var *y,
                     const cg_examples *e);
@@ -22,8 +28,9 @@ void cg_member_loss(cg_model *m, cg_member *x, cg_tape *t, cg_var *y,
 bool cg_member_regresses(const cg_member *x);
 /* How the configuration has a member trained. */
 cg_fit_opts cg_member_fit_opts(const cg_model *m, const cg_member *x);
-/* What cg_model_scores makes of a regressor's output. */
-double cg_member_score(const cg_member *x, double y, double flops);
+/* Scores (cg_model_scores) of a regressor from its one output. */
+cg_err cg_regressor_scores(cg_model *m, cg_member *x, const cg_embedded *d,
+                           cg_member_run *forward, double *score);
 /* log10 FLOPs, standardised by the training set. */
 double cg_flops_score(const cg_model *m, double flops);
 /* Makes a member's parameters with values of the seed, unless it has them. */
@@ -60,8 +67,7 @@ CG_MEMBER_KIND(cost)
  * constant. */
 cg_err cg_ranker_strengths(cg_model *m, cg_member *x, const cg_embedded *d,
                            double *strength);
-/* h (n, 2 cl_width). */
-cg_err cg_encoder_embed(cg_model *m, cg_member *x, const cg_examples *e,
-                        float *h);
+/* Fills d->h (n, d->width). */
+cg_err cg_encoder_embed(cg_model *m, cg_member *x, const cg_embedded *d);
 
 #endif

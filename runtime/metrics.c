@@ -291,24 +291,27 @@ cg_interval cg_bootstrap_interval(const cg_bootstrap *b, const double *y,
     return out;
 }
 
-static double mae(const double *y, const double *p, size_t n, size_t k)
+double cg_metric_mae(const double *y, const double *p, size_t n, size_t k)
 {
     (void)k;
     return cg_mae(y, p, n);
 }
 
-static double srcc(const double *y, const double *p, size_t n, size_t k)
+double cg_metric_srcc(const double *y, const double *p, size_t n, size_t k)
 {
     (void)k;
     return cg_srcc(y, p, n);
 }
 
-static double kendall(const double *y, const double *p, size_t n, size_t k)
+double cg_metric_kendall(const double *y, const double *p, size_t n, size_t k)
 {
     (void)k;
     return cg_kendall(y, p, n);
 }
 
 const cg_metric_row cg_metrics[] = {
-    {"mae", mae}, {"srcc", srcc}, {"kt", kendall}, {"ndcg", cg_ndcg}};
+    {"mae", cg_metric_mae},
+    {"srcc", cg_metric_srcc},
+    {"kt", cg_metric_kendall},
+    {"ndcg", cg_ndcg}};
 const size_t cg_n_metrics = sizeof cg_metrics / sizeof *cg_metrics;

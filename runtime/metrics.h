@@ -60,7 +60,8 @@ typedef struct cg_interval {
 cg_interval cg_bootstrap_interval(const cg_bootstrap *b, const double *y,
                                   const double *p, size_t n);
 
-/* The metrics with the signature that cg_bootstrap wants, by name. */
+/* The metrics with the signature that cg_bootstrap wants, and by name. */
+cg_metric cg_metric_mae, cg_metric_srcc, cg_metric_kendall;
 typedef struct cg_metric_row {
     const char *name; /* mae srcc kt ndcg */
     cg_metric *metric;

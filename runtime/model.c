@@ -132,6 +132,21 @@ void cg_member_forward(cg_model *m, cg_member *x, const cg_embedded *d,
     kinds[x->info->kind].forward(m, x, d, t, idx, n);
 }
 
+cg_err cg_model_run(cg_model *m, cg_member *x, const cg_embedded *d,
+                    cg_member_run *forward, size_t cols, float *out)
+{
+    for (uint32_t i = 0; i < d->e->n; i += CG_PREDICT_BATCH) {
+        uint32_t left = d->e->n - i;
+        int n = left < CG_PREDICT_BATCH ? (int)left : CG_PREDICT_BATCH;
+        cg_tape_begin(&m->tape, m->dev, false, 0);
+        cg_var *y = forward(m, x, d, &m->tape, i, n);
+        cg_dev_download(m->dev, out + i * cols, y->x,
+                        (size_t)n * cols * sizeof *out);
+        CG_TRY(cg_dev_sync(m->dev));
+    }
+    return CG_OK;
+}
+
 /* -- embedding ------------------------------------------------------------- */
 
 double cg_flops_score(const cg_model *m, double flops)
@@ -207,7 +222,7 @@ cg_err cg_model_embed(cg_model *m, const cg_examples *e, cg_embedded *d)
     if (!x->trained)
         return CG_OK;
     d->h = cg_xcalloc((size_t)e->n * (size_t)d->width + 1, sizeof *d->h);
-    cg_err err = cg_encoder_embed(m, x, e, d->h);
+    cg_err err = cg_encoder_embed(m, x, d);
     for (int i = 0; i < CG_CLUSTERS_NONE && err == CG_OK; i++)
         if (m->fcm[i].c > 0)
             err = cg_model_memberships(m, d, (cg_clusters)i);
@@ -249,10 +264,17 @@ bool cg_member_regresses(const cg_member *x)
     return x->info->kind == CG_KIND_GRAPH || x->info->kind == CG_KIND_HEAD;
 }
 
-double cg_member_score(const cg_member *x, double y, double flops)
+cg_err cg_regressor_scores(cg_model *m, cg_member *x, const cg_embedded *d,
+                           cg_member_run *forward, double *score)
 {
-    return x->label.kind == CG_LABEL_FLOPS
-               ? cg_label_accuracy(&x->label, y, flops) : y;
+    float *y = cg_xcalloc((size_t)d->e->n + 1, sizeof *y);
+    bool by_flops = x->label.kind == CG_LABEL_FLOPS;
+    cg_err err = cg_model_run(m, x, d, forward, 1, y);
+    for (uint32_t i = 0; i < d->e->n && err == CG_OK; i++)
+        score[i] = by_flops
+            ? cg_label_accuracy(&x->label, y[i], d->e->flops[i]) : y[i];
+    cg_xfree(y);
+    return err;
 }
 
 cg_err cg_model_scores(cg_model *m, cg_member_id id, const cg_embedded *d,

@@ -56,8 +56,9 @@ typedef struct cg_member {
     size_t head_w[CG_NET_LAYERS], head_b[CG_NET_LAYERS];
     size_t pair_w, pair_b;
     double said_mean, said_sd; /* of what it says of the networks it was
-                                  trained on (runtime/ensemble.h); NAN: not
-                                  known yet */
+                                  trained on, or the family it was tuned to
+                                  (runtime/ensemble.h); NAN: not known yet */
+    double weight; /* in the ensemble of a model that was tuned */
 } cg_member;
 
 typedef struct cg_model {
@@ -69,6 +70,7 @@ typedef struct cg_model {
     cg_batch batch;                /* what the step at hand runs on: tapes */
     cg_sparse next;                /* point into these */
     cg_member member[CG_MEMBER_COUNT];
+    bool tuned;                    /* by cg_finetune_model: it has weights */
     double flops_mean, flops_sd;   /* of log10 FLOPs of the training set */
     cg_pca pca;
     cg_fcm fcm[CG_CLUSTERS_NONE];

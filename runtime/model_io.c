@@ -39,6 +39,20 @@ static void add(writer *w, const char *prefix, const char *name,
     cg_array_push(&w->tensors, t);
 }
 
+/* What it says of the networks at hand in training or tuning, and its weight
+ * in the ensemble of a tuned model: FLOPs have these as well. */
+static void add_opinion(writer *w, const cg_member *x)
+{
+    const char *name = x->info->name;
+    bool counted = x->info->kind == CG_KIND_COST && !w->m->tuned;
+    if (!isnan(x->said_mean) && !counted) {
+        add(w, name, "said.mean", CG_TENSOR_F64, 1, 1, &x->said_mean);
+        add(w, name, "said.sd", CG_TENSOR_F64, 1, 1, &x->said_sd);
+    }
+    if (w->m->tuned && x->weight > 0)
+        add(w, "gennape.weight", name, CG_TENSOR_F64, 1, 1, &x->weight);
+}
+
 static void add_member(writer *w, const cg_member *x, bool moments)
 {
     const char *name = x->info->name;
@@ -56,10 +70,6 @@ static void add_member(writer *w, const cg_member *x, bool moments)
     label[1] = x->label.mean;
     label[2] = x->label.sd;
     add(w, name, "label", CG_TENSOR_F64, 1, 3, label);
-    if (!isnan(x->said_mean)) {
-        add(w, name, "said.mean", CG_TENSOR_F64, 1, 1, &x->said_mean);
-        add(w, name, "said.sd", CG_TENSOR_F64, 1, 1, &x->said_sd);
-    }
     if (!moments)
         return;
     float *both = own(w, cg_xcalloc(2 * p->n + 1, sizeof *both));
@@ -117,8 +127,9 @@ cg_err cg_model_save(const cg_model *m, const char *path,
     char where[64] = "";
     for (int i = 0; i < CG_MEMBER_COUNT; i++) {
         const cg_member *x = &m->member[i];
-        if (x->params.x)
-            add_member(&w, x, progress && !x->trained);
+        if (x->params.x && (progress || x->trained))
+            add_member(&w, x, !x->trained);
+        add_opinion(&w, x);
     }
     add_shared(&w);
     cg_err err = cg_dev_sync(m->dev);
@@ -221,9 +232,18 @@ static cg_err read_moments(const reader *r, cg_member *x)
     return cg_dev_sync(r->m->dev);
 }
 
-static cg_err read_said(const reader *r, cg_member *x)
+static cg_err read_opinion(const reader *r, cg_member *x)
 {
-    const cg_tensor *mean, *sd;
+    const cg_tensor *mean, *sd, *weight;
+    CG_TRY(want(r, "gennape.weight", x->info->name, CG_TENSOR_F64, 1, 1,
+                &weight));
+    if (weight) {
+        x->weight = *(const double *)weight->data;
+        if (!(x->weight > 0 && x->weight <= 1))
+            return cg_fail(CG_EFORMAT, "%s: tensor gennape.weight.%s is no "
+                           "weight", r->path, x->info->name);
+        r->m->tuned = true;
+    }
     CG_TRY(want(r, x->info->name, "said.mean", CG_TENSOR_F64, 1, 1, &mean));
     CG_TRY(want(r, x->info->name, "said.sd", CG_TENSOR_F64, 1, 1, &sd));
     if (mean && sd) {
@@ -253,7 +273,6 @@ static cg_err read_member(const reader *r, cg_member *x)
     }
     cg_xfree(values);
     CG_TRY(err);
-    CG_TRY(read_said(r, x));
     return read_moments(r, x);
 }
 
@@ -333,9 +352,12 @@ static cg_err read_all(reader *r, const char *inputs)
 {
     map_rows(r, inputs);
     cg_err err = CG_OK;
-    for (int i = 0; i < CG_MEMBER_COUNT && err == CG_OK; i++)
+    for (int i = 0; i < CG_MEMBER_COUNT && err == CG_OK; i++) {
         if (cg_member_table[i].kind != CG_KIND_COST)
             err = read_member(r, &r->m->member[i]);
+        if (err == CG_OK)
+            err = read_opinion(r, &r->m->member[i]);
+    }
     cg_xfree(r->row);
     CG_TRY(err);
     return read_shared(r);

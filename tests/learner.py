@@ -7,122 +7,20 @@ files get one sentence.
 """
 import csv
 import io
-import json
 import math
 import pathlib
 import random
-import resource
 import struct
 import subprocess
 import sys
 import tempfile
 import time
 
-from support import Run, Tally
+from learner_lab import (KEYS, MEMBERS, NETWORKS, RANKERS, TESTS, Learner,
+                         small_files, srcc, table)
+from learner_tune import tuned_for_good, tunes_not
 
-NETWORKS = 600
 KILLS = 20
-MEMBERS = ('kgnn', 'gcn', 'gin', 'cl', 'cl_fcm', 'cl_t', 'cl_fcm_t',
-           'cl_pair', 'cl_fcm_pair')
-RANKERS = ('cl_pair', 'cl_fcm_pair', 'flops', 'params')
-KEYS = ('mae', 'srcc', 'kt', 'ndcg10', 'ndcg50')
-CONFIG = '''
-members = kgnn,gcn,gin,encoder,cl,cl_fcm,cl_t,cl_fcm_t,cl_pair,cl_fcm_pair
-limit = 0
-gnn_layers = 3
-gnn_width = 16
-embed_width = 16
-regressor_layers = 2
-cl_layers = 2
-cl_width = 8
-ffn = 16
-project_width = 8
-batch = 16
-epochs = 12
-lr = 0.01
-pca = 4
-fcm_clusters = 4
-fcm_m = 2
-class_clusters = 3
-class_m = 2
-head_layers = 2
-head_width = 16
-class_width = 16
-class_out = 4
-head_epochs = 8
-head_lr = 0.01
-finetune_epochs = 5
-'''
-
-
-class Learner:
-    def __init__(self, tools, folder):
-        self.tool = dict(zip(('zoo', 'train', 'eval', 'predict'), tools))
-        self.folder = folder
-        self.tally = Tally('learner')
-        self.set = folder / 'cells.cgs'
-        self.labels = folder / 'labels.csv'
-        self.model = folder / 'model.safetensors'
-        self.config = self.path('tiny.config', CONFIG)
-        self.accuracy = {}
-
-    def path(self, name, text):
-        path = self.folder / name
-        path.write_text(text)
-        return path
-
-    def run(self, tool, *args):
-        return Run([self.tool[tool], *args], timeout=120)
-
-    def good(self, tool, *args):
-        r = self.run(tool, *args)
-        self.tally.check(r.status == 0, f'{tool} {args}: {r.why()}')
-        return r
-
-    def bad(self, text, tool, *args, status=1):
-        """One sentence that holds `text`, nothing on standard output."""
-        r = self.run(tool, *args)
-        lines = r.lines()
-        self.tally.check(
-            r.status == status and len(lines) == 1 and text in lines[0] and
-            not r.out, f'{tool} {args}: status {r.status}, {lines[-3:]}, '
-            f'expected "{text}"')
-
-    def train(self, output, *args):
-        return self.good('train', self.set, '--config', self.config, '-o',
-                         output, '-q', '--threads', 1, *args)
-
-    def judge(self, *args):
-        r = self.good('eval', '--model', self.model, '--json', '--threads', 1,
-                      *args)
-        return [json.loads(line) for line in r.out.splitlines()]
-
-    def predict(self, *args, status=0):
-        r = self.run('predict', '--model', self.model, '--json', '--threads',
-                     1, *args)
-        self.tally.check(r.status == status, f'predict {args}: {r.why()}')
-        return [json.loads(line) for line in r.out.splitlines()], r.lines()
-
-
-def table(rows):
-    out = io.StringIO()
-    csv.writer(out).writerows(rows)
-    return out.getvalue()
-
-
-def ranks(x):
-    order = sorted(range(len(x)), key=x.__getitem__)
-    rank = [0] * len(x)
-    for at, i in enumerate(order):
-        rank[i] = at
-    return rank
-
-
-def srcc(a, b):
-    """Ties count as if they were none: good enough to see an order."""
-    a, b = ranks(a), ranks(b)
-    n = len(a)
-    return 1 - 6 * sum((x - y) ** 2 for x, y in zip(a, b)) / (n * (n * n - 1))
 
 
 # -- training -----------------------------------------------------------------
@@ -217,11 +115,15 @@ def judged_models(t):
         t.tally.check(got.pop('family') == 'onnx' and want.pop('family') and
                       got == want, f'{got} is not {want}')
     (folder / '3.onnx').unlink()
+    opened = TESTS / 'onnx' / 'attention_dynamic' / 'model.onnx'
+    (folder / '5.onnx').write_bytes(opened.read_bytes())
     r = t.run('eval', '--model', t.model, '--onnx', folder, '--labels', some,
               '--json', '--member', 'flops')
-    t.tally.check(r.status == 1 and len(r.lines()) == 2 and
-                  r.json()['n'] == len(codes) - 1,
-                  f'one model is missing: {r.lines()}, {r.out}')
+    t.tally.check(r.status == 1 and len(r.lines()) == 3 and
+                  any('5.onnx: its FLOPs are not known' in line
+                      for line in r.lines()) and
+                  r.json()['n'] == len(codes) - 2,
+                  f'one model is missing, one open: {r.lines()}, {r.out}')
 
 
 def tuned(t):
@@ -261,7 +163,11 @@ def predicts(t):
     t.tally.check(all(0 < r['confidence'] <= 1 and 50 < r['accuracy'] <= 100
                       for r in rows), 'confidence and accuracy are in range')
     alone, _ = t.predict('nb101:' + codes[7])
-    t.tally.check(alone == rows[7:8], f'alone {alone}, with others {rows[7]}')
+    # sums of a batch are taken in another order than those of one network
+    t.tally.check(len(alone) == 1 and alone[0]['file'] == rows[7]['file'] and
+                  all(math.isclose(alone[0][k], rows[7][k], abs_tol=1e-4)
+                      for k in ('accuracy', 'score', 'confidence')),
+                  f'alone {alone}, with others {rows[7]}')
     folder = t.folder / 'models'
     folder.mkdir()
     t.good('zoo', 'export', 'nb101', codes[7], '--no-weights', '-o',
@@ -344,10 +250,6 @@ def killed(t):
 
 
 # -- what can go wrong --------------------------------------------------------
-
-def small_files():
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
-
 
 def full_disk(t):
     """A limit on the size of files; Python ignores its signal, and a child
@@ -458,8 +360,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         t = Learner(tools, pathlib.Path(folder))
         for part in (make_set, trains, judged, judged_in_parts, tuned,
-                     predicts, predicts_on, threads, killed, full_disk,
-                     checkpoints, labels, files):
+                     tuned_for_good, tunes_not, predicts, predicts_on,
+                     threads, killed, full_disk, checkpoints, labels, files):
             start = time.monotonic()
             part(t)
             print(f'{part.__name__}: {time.monotonic() - start:.1f} s')

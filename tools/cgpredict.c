@@ -203,9 +203,9 @@ static cg_err predict(prediction *p)
     p->order = cg_xcalloc(n, sizeof *p->order);
     CG_TRY(cg_model_embed(p->m, &p->examples, &p->embedded));
     CG_TRY(cg_opinions_ask_alone(&p->said, p->m, &p->embedded));
-    cg_ensemble_weights(&p->said, NULL, weight);
+    cg_model_weights(p->m, &p->said, weight);
     cg_ensemble_accuracy(&p->said, weight, p->accuracy);
-    CG_TRY(cg_ensemble_alone(p->m, &p->said, p->score, p->agreement));
+    CG_TRY(cg_ensemble_alone(p->m, &p->said, weight, p->score, p->agreement));
     for (uint32_t i = 0; i < n; i++)
         p->order[i] = i;
     sort_key = p->score;

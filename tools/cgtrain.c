@@ -2,18 +2,18 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/io.h"
-#include "runtime/metrics.h"
 #include "runtime/train.h"
 #include "tools/cli.h"
+#include "tools/train.h"
 
 static const char usage[] =
 "usage: cgtrain SET.cgs... -o MODEL.safetensors [options]\n"
+"       cgtrain finetune MODEL.safetensors SET.cgs... -o OUT.safetensors\n"
 "Trains the members of a model, one after another, on sets made by cgzoo pack\n"
 "or onnx2cg --pack, and says how well they do on networks they have not seen.\n"
 "\n"
@@ -64,17 +64,8 @@ static void say_stage(void *user, int stage, int stages,
 static void say_progress(void *user, const cg_fit_info *i)
 {
     run *r = user;
-    if (r->o->quiet || (!i->epoch_end && !r->terminal))
-        return;
-    fprintf(stderr, "%sepoch %d/%d  step %" PRId64 "/%" PRId64
-            "  loss %.5f", r->terminal ? "\r" : "", i->epoch, i->epochs,
-            i->step, i->steps, i->loss);
-    if (!isnan(i->validation))
-        fprintf(stderr, "  SRCC %.4f", i->validation);
-    fprintf(stderr, "  %.0f graphs/s  %.0f s left%s", i->items_per_s,
-            i->seconds_left, r->terminal ? "\033[K" : "");
-    if (i->epoch_end)
-        fputc('\n', stderr);
+    if (!r->o->quiet)
+        train_progress(i, r->terminal, i->epoch_end);
 }
 
 static void say_note(void *user, const char *text)
@@ -105,28 +96,14 @@ static cg_err keep(void *user, const cg_progress *done)
 static cg_err report(run *r, const cg_examples *test)
 {
     cg_embedded d;
+    cg_opinions o;
     CG_TRY(cg_model_embed(r->m, test, &d));
-    double *score = cg_xcalloc(2 * (size_t)test->n + 1, sizeof *score);
-    double *percent = score + test->n;
-    cg_err err = CG_OK;
-    printf("%-18s %7s %7s %8s %8s\n", "member", "SRCC", "KT", "MAE",
-           "NDCG@10");
-    for (int i = 0; i < CG_MEMBER_COUNT && err == CG_OK; i++) {
-        const cg_member *x = &r->m->member[i];
-        if (!x->trained || x->info->kind == CG_KIND_ENCODER)
-            continue;
-        err = cg_model_scores(r->m, (cg_member_id)i, &d, score);
-        cg_model_accuracy(r->m, (cg_member_id)i, &d, score, percent);
-        double mae = cg_mae(test->accuracy, percent, test->n);
-        printf("%-18s %7.4f %7.4f ", x->info->line,
-               cg_srcc(test->accuracy, score, test->n),
-               cg_kendall(test->accuracy, score, test->n));
-        isnan(mae) ? printf("%8s", "-") : printf("%8.3f", mae);
-        printf(" %8.4f\n", cg_ndcg(test->accuracy, score, test->n, 10));
-    }
-    cg_xfree(score);
+    cg_err err = cg_opinions_ask(&o, r->m, &d);
     cg_embedded_free(&d);
-    return err;
+    CG_TRY(err);
+    train_report(&o, test, NULL);
+    cg_opinions_free(&o);
+    return CG_OK;
 }
 
 /* -- one training ---------------------------------------------------------- */
@@ -166,46 +143,29 @@ static cg_err train(run *r, cg_dev *dev, const cg_examples *e)
     return err;
 }
 
-static cg_err read_sets(const options *o, cg_set **sets, cg_examples *all)
-{
-    const char *label = *o->config.label_column ? o->config.label_column
-                                                : NULL;
-    for (int i = 0; i < o->n_sets; i++) {
-        cg_examples e;
-        CG_TRY(cg_set_open(&sets[i], o->sets[i]));
-        CG_TRY(cg_examples_of(&e, sets[i], label, true));
-        cg_examples_add(all, &e);
-        cg_examples_free(&e);
-    }
-    return CG_OK;
-}
-
 static cg_err run_all(const options *o)
 {
     run r = {.o = o, .terminal = isatty(STDERR_FILENO)};
     cg_dev *dev = NULL;
-    cg_examples all = {0};
-    cg_set **sets = cg_xcalloc((size_t)o->n_sets, sizeof *sets);
+    train_data data = {0};
     if (asprintf(&r.checkpoint, "%s.checkpoint", o->output) < 0)
         abort();
     cg_err err = cg_dev_open(&dev, o->device, o->threads);
     if (err == CG_OK)
         err = cg_cli_try_output(o->output);
     if (err == CG_OK)
-        err = read_sets(o, sets, &all);
+        err = train_data_open(&data, o->sets, o->n_sets,
+                              o->config.label_column);
     if (err == CG_OK && o->trace && !(r.trace = fopen(o->trace, "w")))
         err = cg_fail(CG_EIO, "%s: %s", o->trace, strerror(errno));
     if (r.trace)
         fputs("member,step,loss,networks\n", r.trace);
     if (err == CG_OK)
-        err = train(&r, dev, &all);
+        err = train(&r, dev, &data.all);
     if (r.trace && fclose(r.trace) != 0 && err == CG_OK)
         err = cg_fail(CG_EIO, "%s: %s", o->trace, strerror(errno));
     cg_model_free(r.m);
-    cg_examples_free(&all);
-    for (int i = 0; i < o->n_sets; i++)
-        cg_set_close(sets[i]);
-    cg_xfree(sets);
+    train_data_free(&data);
     cg_dev_close(dev);
     free(r.checkpoint);
     return err;
@@ -275,6 +235,8 @@ static cg_err parse(options *o, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "finetune") == 0)
+        return train_finetune(argc - 1, argv + 1);
     options o = {.config = cg_config_default, .device = "cpu"};
     cg_err err = parse(&o, argc, argv);
     if (err == CG_OK && o.keys)

@@ -81,6 +81,17 @@ cg_err convert_check(const options *o, cg_graph *g)
                    gap->what, gap->why);
 }
 
+cg_err convert_check_flops(cg_graph *g)
+{
+    size_t n;
+    CG_TRY(cg_run_passes(g, CG_HAS(flops), NULL));
+    if (cg_dim_known(g->flops))
+        return CG_OK;
+    const cg_gap *gap = cg_graph_gaps(g, &n);
+    return cg_fail(CG_EUNSUPPORTED, "its FLOPs are not known: %s",
+                   n ? gap->why : "they are symbolic");
+}
+
 static void print_graph(const options *o, FILE *f, cg_graph *g,
                         const char *file)
 {

@@ -40,6 +40,8 @@ void convert_model(const options *o, const char *file, result *r);
 cg_err convert_load(const options *o, const char *path, cg_graph **g);
 /* With --strict: whether everything of the graph is known. */
 cg_err convert_check(const options *o, cg_graph *g);
+/* Whether its FLOPs are known, on which every prediction rests. */
+cg_err convert_check_flops(cg_graph *g);
 
 /* Packs the models that rows of the table name by column `file`: a path from
  * one of the directories among `inputs`, or from the table's. Where there are

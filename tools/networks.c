@@ -8,7 +8,6 @@
 #include <sys/stat.h>
 
 #include "frontend/zoo/zoo.h"
-#include "ir/gaps.h"
 #include "tools/codes.h"
 #include "tools/convert.h"
 
@@ -60,23 +59,11 @@ static bool is_file(const char *name)
     return strcmp(name, "-") == 0 || is_model(name) || stat(name, &st) == 0;
 }
 
-/* A prediction rests on FLOPs: those of a file with open dims are not known. */
-static cg_err check_flops(cg_graph *g)
-{
-    size_t n;
-    CG_TRY(cg_run_passes(g, CG_HAS(flops), NULL));
-    if (cg_dim_known(g->flops))
-        return CG_OK;
-    const cg_gap *gap = cg_graph_gaps(g, &n);
-    return cg_fail(CG_EUNSUPPORTED, "its FLOPs are not known: %s",
-                   n ? gap->why : "they are symbolic");
-}
-
 static cg_err load_file(const char *name, cg_graph **g)
 {
     static const options plain;
     CG_TRY(convert_load(&plain, name, g));
-    cg_err err = check_flops(*g);
+    cg_err err = convert_check_flops(*g);
     if (err != CG_OK)
         cg_graph_free(*g);
     return err;
@@ -137,21 +124,13 @@ cg_err networks_add(networks *w, const char *arg)
     return CG_OK;
 }
 
-static const char *usual_columns(const cg_csv *t)
-{
-    return cg_csv_column(t, "code") < 0 && cg_csv_column(t, "arch") >= 0
-               ? "arch" : "code";
-}
-
 cg_err networks_add_codes(networks *w, const char *family, const char *file,
                           const char *columns)
 {
     cg_csv t;
     code_columns code;
     CG_TRY(cg_csv_read(&t, file));
-    cg_err err = code_columns_find(&code, &t,
-                                   columns ? columns : usual_columns(&t),
-                                   file);
+    cg_err err = code_columns_find(&code, &t, columns, file);
     for (size_t i = 0; i < t.n_rows && err == CG_OK; i++) {
         char name[CG_ZOO_CODE_MAX + 256];
         size_t len = (size_t)snprintf(name, sizeof name, "%.200s:", family);
@@ -169,6 +148,7 @@ static void set_options(networks *w, pack_options *o)
     o->form = w->form;
     o->jobs = w->jobs;
     o->no_spectrum = true; /* it teaches an encoder, and nothing else */
+    o->need_flops = true;
     o->set = &w->set;
     o->left_out = &w->left_out;
 }
@@ -220,17 +200,8 @@ static cg_err read_codes(pack_table *t, const pack_options *o,
                          const char *family)
 {
     bool found;
-    const char *columns = o->code_columns;
     CG_TRY(pack_read_results(t, o, family, &found));
-    if (found)
-        return CG_OK;
-    if (!columns) {
-        cg_csv csv;
-        CG_TRY(cg_csv_read(&csv, o->labels));
-        columns = usual_columns(&csv);
-        cg_csv_free(&csv);
-    }
-    return pack_read_csv(t, o, columns);
+    return found ? CG_OK : pack_read_csv(t, o, o->code_columns);
 }
 
 cg_err networks_of_family(networks *w, const char *family,

@@ -1,6 +1,7 @@
 /* Workers make features of batches of networks; the thread that called adds
  * them to the set in the order of the table, so that the file does not depend
  * on how many workers there are. A ring of batches bounds what is in flight. */
+#include "tools/cli.h"
 #include "tools/pack.h"
 
 #include <pthread.h>
@@ -280,19 +281,6 @@ static cg_err finish(const packer *p, const cg_set_builder *b, size_t bad)
                : CG_OK;
 }
 
-/* Better to hear that nothing can be written before the work than after. */
-static cg_err try_output(const char *path)
-{
-    struct stat st;
-    cg_out out;
-    if (strcmp(path, "-") == 0 ||
-        (stat(path, &st) == 0 && !S_ISREG(st.st_mode)))
-        return CG_OK;
-    CG_TRY(cg_out_open(&out, path));
-    cg_out_abandon(&out);
-    return CG_OK;
-}
-
 cg_err pack_run(const pack_table *t, const pack_options *o,
                 const char *family, pack_load *load, const void *user)
 {
@@ -303,7 +291,7 @@ cg_err pack_run(const pack_table *t, const pack_options *o,
                 .ready = PTHREAD_COND_INITIALIZER};
     size_t bad = t->bad;
     if (!o->set)
-        CG_TRY(try_output(o->output));
+        CG_TRY(cg_cli_try_output(o->output));
     cg_set_builder *b = cg_set_builder_new(family, o->form, t->label_name,
                                            t->n_labels);
     cg_err err = run_workers(&p, b, &bad);

@@ -17,6 +17,7 @@ typedef struct pack_options {
     size_t limit;     /* rows; 0: all */
     int epochs;       /* of published results; 0: as many as there are */
     bool no_spectrum;
+    bool need_flops;  /* of models: those with unknown FLOPs are left out */
     /* Instead of `output`: the set in memory, NULL where no network is left,
      * and how many were named and left out, which is then no error. */
     cg_set **set;

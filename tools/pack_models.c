@@ -48,6 +48,8 @@ static cg_err load_model(const void *user, const char *name, cg_graph **g)
         err = cg_run_passes(*g, CG_HAS(flops), NULL);
         if (err == CG_OK)
             err = convert_check(p->o, *g);
+        if (err == CG_OK && p->o->pack_opts.need_flops)
+            err = convert_check_flops(*g);
         if (err != CG_OK)
             cg_graph_free(*g);
     }

@@ -5,13 +5,24 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdlib.h>
+#include <strings.h>
 
 static struct {
     pthread_once_t once;
     cg_blas blas;
 } openblas = { .once = PTHREAD_ONCE_INIT };
+
+/* Cores for which OpenBLAS has products that copy nothing. */
+static bool packs(const char *core)
+{
+    static const char *const not[] = {"SkylakeX", "Cooperlake",
+                                      "SapphireRapids"};
+    for (size_t i = 0; i < sizeof not / sizeof *not; i++)
+        if (strcasecmp(core, not[i]) == 0)
+            return false;
+    return true;
+}
 
 static void load(void)
 {
@@ -31,6 +42,8 @@ static void load(void)
     *(void **)&set_threads = dlsym(lib, "openblas_set_num_threads");
     if (set_threads)
         set_threads(1);
+    if (openblas.blas.corename)
+        openblas.blas.packs = packs(openblas.blas.corename());
 }
 
 cg_err cg_blas_open(const cg_blas **out)

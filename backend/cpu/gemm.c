@@ -3,7 +3,8 @@
  * a b is cut by the rows of the result. a^T b of two tall matrices, a gradient
  * of weights, has a small result and a long sum: the sum is cut, and its parts
  * are added in order. A few rows, as in fine-tuning, one network a step, are
- * bound by reading or writing a matrix once: plain loops, nothing is packed. */
+ * bound by reading or writing a matrix once: where OpenBLAS would pack it
+ * first, by plain loops. */
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/simd.h"
 
@@ -154,65 +155,94 @@ static bool turn_b(cg_dev *d, int batch, struct gemm *g)
 
 /* -- a few rows ------------------------------------------------------------ */
 
-/* y = beta y + alpha sum_l x_l b_l over rows b_l (n) of b; beta 0 does not
- * read y. */
-CG_INLINE void add_rows(int n, int rows, float alpha, const float *x,
-                        ptrdiff_t dx, const float *b, int ldb, float beta,
-                        float *y)
+/* c = beta c + alpha a b, `rows` of c and `steps` of the sum; beta 0 does not
+ * read c. Element (i, l) of a is at a[i * ra + l * ca]. */
+CG_INLINE void add_steps(const struct gemm *g, int rows, int steps,
+                         const float *a, ptrdiff_t ra, ptrdiff_t ca,
+                         const float *b, float beta, float *c)
 {
-    float w[STEPS];
-    for (int l = 0; l < rows; l++)
-        w[l] = alpha * x[l * dx];
+    float w[2][STEPS];
+    int ldb = g->ldb, ldc = g->ldc;
+    for (int i = 0; i < rows; i++)
+        for (int l = 0; l < steps; l++)
+            w[i][l] = g->alpha * a[i * ra + l * ca];
 #pragma omp simd
-    for (int j = 0; j < n; j++) {
-        float sum = beta == 0 ? 0 : beta * y[j];
-        for (int l = 0; l < rows; l++)
-            sum += w[l] * b[(ptrdiff_t)l * ldb + j];
-        y[j] = sum;
-    }
+    for (int j = 0; j < g->n; j++)
+        for (int i = 0; i < rows; i++) {
+            float sum = beta == 0 ? 0 : beta * c[i * ldc + j];
+            for (int l = 0; l < steps; l++)
+                sum += w[i][l] * b[l * ldb + j];
+            c[i * ldc + j] = sum;
+        }
 }
 
-/* Rows first .. last of c of one item; b plain. */
+/* Rows first .. last of c of one item, b plain: 8, 4, 2 or 1 rows of b, which
+ * are then in the cache, times one or two of c. */
 CG_SIMD static void rows_times_b(const struct gemm *g, int first, int last,
                                  const float *a, const float *b, float *c)
 {
-    ptrdiff_t da = g->ta ? 1 : g->lda, dx = g->ta ? g->lda : 1;
-    for (int l = 0; l < g->k; l += STEPS) {
+    ptrdiff_t ra = g->ta ? 1 : g->lda, ca = g->ta ? g->lda : 1;
+    for (int l = 0, steps = STEPS; l < g->k; l += steps) {
         float beta = l ? 1 : g->beta;
-        const float *x = a + l * dx, *rows = b + (ptrdiff_t)l * g->ldb;
-        for (int i = first; i < last; i++) {
-            float *y = c + (ptrdiff_t)i * g->ldc;
-            if (g->k - l >= STEPS)
-                add_rows(g->n, STEPS, g->alpha, x + i * da, dx, rows, g->ldb,
-                         beta, y);
-            else if (g->k - l == 1)
-                add_rows(g->n, 1, g->alpha, x + i * da, dx, rows, g->ldb,
-                         beta, y);
-            else
-                add_rows(g->n, g->k - l, g->alpha, x + i * da, dx, rows,
-                         g->ldb, beta, y);
+        const float *x = a + l * ca, *y = b + (ptrdiff_t)l * g->ldb;
+        while (steps > g->k - l)
+            steps /= 2;
+        for (int i = first, rows = 2; i < last; i += rows) {
+            const float *from = x + i * ra;
+            float *to = c + (ptrdiff_t)i * g->ldc;
+            rows = least(rows, last - i);
+#define CASE(r, s) \
+            if (rows == r && steps == s) \
+                add_steps(g, r, s, from, ra, ca, y, beta, to);
+            CASE(1, 8) CASE(1, 4) CASE(1, 2) CASE(1, 1)
+            CASE(2, 8) CASE(2, 4) CASE(2, 2) CASE(2, 1)
+#undef CASE
         }
     }
 }
 
-/* Columns first .. last of c of one item, each a dot product; b
- * transposed, a plain. */
+typedef float v8 __attribute__((vector_size(32), aligned(4), may_alias));
+typedef float v4 __attribute__((vector_size(16), aligned(4), may_alias));
+
+/* Halves upon halves. */
+CG_INLINE float sum_lanes(const cg_v16 *v)
+{
+    v8 half = ((const v8 *)v)[0] + ((const v8 *)v)[1];
+    v4 x = ((const v4 *)&half)[0] + ((const v4 *)&half)[1];
+    return (x[0] + x[2]) + (x[1] + x[3]);
+}
+
+/* `cols` columns of a row of c: dot products. */
+CG_INLINE void dot_cols(const struct gemm *g, int cols, const float *x,
+                        const float *b, float *c)
+{
+    cg_v16 part[4] = {{ 0 }};
+    int k = g->k, whole = k / CG_LANES * CG_LANES;
+    for (int l = 0; l < whole; l += CG_LANES)
+        for (int j = 0; j < cols; j++)
+            part[j] += *(const cg_v16 *)(x + l)
+                * *(const cg_v16 *)(b + (ptrdiff_t)j * g->ldb + l);
+    for (int j = 0; j < cols; j++) {
+        float sum = sum_lanes(&part[j]);
+        for (int l = whole; l < k; l++)
+            sum += x[l] * b[(ptrdiff_t)j * g->ldb + l];
+        c[j] = g->alpha * sum + (g->beta == 0 ? 0 : g->beta * c[j]);
+    }
+}
+
+/* Columns first .. last of c of one item; b transposed, a plain. */
 CG_SIMD static void rows_dot_b(const struct gemm *g, int first, int last,
                                const float *a, const float *b, float *c)
 {
-    int whole = g->k / CG_LANES * CG_LANES;
-    for (int j = first; j < last; j++)
+    for (int j = first; j < last; j += 4)
         for (int i = 0; i < g->m; i++) {
             const float *x = a + (ptrdiff_t)i * g->lda;
             const float *y = b + (ptrdiff_t)j * g->ldb;
-            float *to = c + (ptrdiff_t)i * g->ldc + j, sum = 0;
-            cg_v16 part = { 0 };
-            for (int l = 0; l < whole; l += CG_LANES)
-                part += *(const cg_v16 *)(x + l) * *(const cg_v16 *)(y + l);
-            for (int l = whole; l < g->k; l++)
-                sum += x[l] * y[l];
-            sum = g->alpha * (sum + cg_lane_sum((const float *)&part));
-            *to = g->beta == 0 ? sum : g->beta * *to + sum;
+            float *to = c + (ptrdiff_t)i * g->ldc + j;
+            if (last - j >= 4)
+                dot_cols(g, 4, x, y, to);
+            for (int r = 0; r < last - j && last - j < 4; r++)
+                dot_cols(g, 1, x, y + (ptrdiff_t)r * g->ldb, to + r);
         }
 }
 
@@ -230,11 +260,14 @@ static void few_blocks(const void *job, size_t first, size_t last, int thread)
     }
 }
 
-/* Whether it is a product of so few rows, or steps, and is done. */
+/* Whether it is a product of so few rows, or steps, and is done; the loops
+ * are along rows of b, which are not worth it where short. */
 static bool few(cg_dev *d, int batch, struct gemm *g)
 {
-    bool plain = !g->tb && (g->m <= FEW || g->k <= FEW);
-    if (!plain && !(g->tb && !g->ta && g->m <= FEW))
+    bool fits = g->tb ? !g->ta && g->m <= FEW && g->k >= CG_LANES
+                      : ((g->m <= FEW && !g->ta) || g->k <= FEW)
+                            && g->n >= CG_LANES;
+    if (!fits || !g->blas->packs)
         return false;
     int sides = g->tb ? g->n : g->m, cost = g->tb ? g->k : g->n;
     g->block = g->tb || g->m > FEW ? 1 + THIN / cost : g->m;
