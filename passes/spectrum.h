@@ -1,4 +1,5 @@
-/* The spectrum of a graph's bare topology (private to passes/).
+/* The spectrum of a graph's bare topology, from its edges alone: for pass
+ * spectrum, and for tools that keep one spectrum for many graphs.
  *
  * Eigenvalues of the normalised Laplacian I - D^-1/2 A D^-1/2 of the
  * underlying undirected simple graph, smallest first. */
