@@ -39,6 +39,28 @@ void cg_ofa_sample(const cg_ofa_form *f, cg_rng *r, cg_ofa_arch *a);
  * that group 0 brings into being get fresh digits. */
 void cg_ofa_mutate(const cg_ofa_form *f, cg_rng *r, cg_ofa_arch *a);
 
+/* parse, print, sample and mutate of a family's row (cg_family), which only
+ * differ in the form of the codes. */
+#define CG_OFA_FUNCTIONS(form)                                                \
+    static cg_err parse(const char *code, void *arch)                         \
+    {                                                                         \
+        return cg_ofa_parse(&form, code, arch);                               \
+    }                                                                         \
+    static void print(const void *arch, char *code)                           \
+    {                                                                         \
+        cg_ofa_print(&form, arch, code);                                      \
+    }                                                                         \
+    static void sample(cg_rng *r, const cg_zoo_opts *o, void *arch)           \
+    {                                                                         \
+        (void)o;                                                              \
+        cg_ofa_sample(&form, r, arch);                                        \
+    }                                                                         \
+    static void mutate(cg_rng *r, const cg_zoo_opts *o, void *arch)           \
+    {                                                                         \
+        (void)o;                                                              \
+        cg_ofa_mutate(&form, r, arch);                                        \
+    }
+
 /* The number of a digit. */
 int cg_ofa_digit(const cg_ofa_arch *a, int group, int i);
 

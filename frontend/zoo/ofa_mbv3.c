@@ -30,27 +30,7 @@ static const cg_ofa_stage stages[N_STAGES] = {
     {160, 2, CG_OP_HARDSWISH, true},
 };
 
-static cg_err parse(const char *code, void *arch)
-{
-    return cg_ofa_parse(&form, code, arch);
-}
-
-static void print(const void *arch, char *code)
-{
-    cg_ofa_print(&form, arch, code);
-}
-
-static void sample(cg_rng *r, const cg_zoo_opts *o, void *arch)
-{
-    (void)o;
-    cg_ofa_sample(&form, r, arch);
-}
-
-static void mutate(cg_rng *r, const cg_zoo_opts *o, void *arch)
-{
-    (void)o;
-    cg_ofa_mutate(&form, r, arch);
-}
+CG_OFA_FUNCTIONS(form)
 
 /* In hundredths, so that channel counts are rounded exactly. */
 static cg_err read_width(const cg_zoo_opts *o, int *width)

@@ -28,27 +28,7 @@ static const cg_ofa_stage stages[N_STAGES] = {
     {320, 1, CG_OP_RELU6, false},
 };
 
-static cg_err parse(const char *code, void *arch)
-{
-    return cg_ofa_parse(&form, code, arch);
-}
-
-static void print(const void *arch, char *code)
-{
-    cg_ofa_print(&form, arch, code);
-}
-
-static void sample(cg_rng *r, const cg_zoo_opts *o, void *arch)
-{
-    (void)o;
-    cg_ofa_sample(&form, r, arch);
-}
-
-static void mutate(cg_rng *r, const cg_zoo_opts *o, void *arch)
-{
-    (void)o;
-    cg_ofa_mutate(&form, r, arch);
-}
+CG_OFA_FUNCTIONS(form)
 
 static cg_err build(cg_net *net, const void *arch, const cg_zoo_opts *o)
 {

@@ -48,27 +48,7 @@ static const cg_ofa_form form = {
     .choices = choices,
 };
 
-static cg_err parse(const char *code, void *arch)
-{
-    return cg_ofa_parse(&form, code, arch);
-}
-
-static void print(const void *arch, char *code)
-{
-    cg_ofa_print(&form, arch, code);
-}
-
-static void sample(cg_rng *r, const cg_zoo_opts *o, void *arch)
-{
-    (void)o;
-    cg_ofa_sample(&form, r, arch);
-}
-
-static void mutate(cg_rng *r, const cg_zoo_opts *o, void *arch)
-{
-    (void)o;
-    cg_ofa_mutate(&form, r, arch);
-}
+CG_OFA_FUNCTIONS(form)
 
 /* The width at `place` of group WIDTH, of `base` channels at most. */
 static int scaled(const cg_ofa_arch *a, int place, int base)
