@@ -10,7 +10,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/map.h"
+#include "base/index.h"
 
 typedef CG_ARRAY(int32_t) ints;
 typedef CG_ARRAY(float) floats;
@@ -22,21 +22,13 @@ typedef struct rows {
     floats val;
 } rows;
 
-/* State of a colour: open addressing; a slot of another stamp is free. */
-typedef struct slot {
-    uint64_t hash;
-    int32_t state;
-    uint32_t stamp;
-} slot;
-
 struct cg_batcher {
     cg_item item;
-    slot *table;
-    size_t table_cap, table_len; /* cap: slots in use now, of table_room */
-    size_t table_room, per_graph; /* colours a graph brought last time */
-    uint32_t stamp;              /* of the batch at hand */
+    cg_index colours;   /* of the batch at hand: hash -> state */
+    size_t per_graph;   /* colours a graph brought last time */
     CG_ARRAY(const cg_token *) token;
-    rows message[CG_ROUNDS_MAX], self[CG_ROUNDS_MAX], pool, token_row, token_pool;
+    rows message[CG_ROUNDS_MAX], self[CG_ROUNDS_MAX];
+    rows pool, token_row, token_pool;
     ints group_start, group_row;
     floats group_count;
     CG_ARRAY(int64_t) square;
@@ -79,7 +71,7 @@ void cg_batcher_free(cg_batcher *b)
     if (!b)
         return;
     cg_item_free(&b->item);
-    cg_xfree(b->table);
+    cg_index_free(&b->colours);
     cg_array_free(&b->token);
     for (int r = 0; r < CG_ROUNDS_MAX; r++)
         rows_free(&b->message[r]), rows_free(&b->self[r]);
@@ -102,65 +94,6 @@ void cg_batcher_free(cg_batcher *b)
 }
 
 /* -- colours --------------------------------------------------------------- */
-
-/* An empty table of at least `cap` slots. A small one stays in the cache, so
- * the room of large batches is not used for small ones. */
-static void table_clear(cg_batcher *b, size_t cap)
-{
-    b->table_cap = 1 << 10;
-    while (b->table_cap < cap)
-        b->table_cap *= 2;
-    if (b->table_cap > b->table_room) {
-        b->table_room = b->table_cap;
-        cg_xfree(b->table);
-        b->table = cg_xcalloc(b->table_room, sizeof *b->table);
-        b->stamp = 0;
-    } else if (b->stamp == UINT32_MAX) {
-        memset(b->table, 0, b->table_room * sizeof *b->table);
-        b->stamp = 0;
-    }
-    b->stamp++;
-    b->table_len = 0;
-}
-
-static size_t place_of(const cg_batcher *b, uint64_t hash)
-{
-    size_t k = hash & (b->table_cap - 1);
-    while (b->table[k].stamp == b->stamp && b->table[k].hash != hash)
-        k = (k + 1) & (b->table_cap - 1);
-    return k;
-}
-
-static void table_grow(cg_batcher *b)
-{
-    slot *old = b->table;
-    size_t n = b->table_cap;
-    uint32_t stamp = b->stamp;
-    b->table = NULL;
-    b->table_room = 0;
-    table_clear(b, 2 * n);
-    for (size_t i = 0; i < n; i++) {
-        if (old[i].stamp != stamp)
-            continue;
-        slot *s = &b->table[place_of(b, old[i].hash)];
-        *s = (slot){old[i].hash, old[i].state, b->stamp};
-        b->table_len++;
-    }
-    cg_xfree(old);
-}
-
-/* The slot of a colour; its state is -1 when it is new. */
-static slot *table_find(cg_batcher *b, uint64_t hash)
-{
-    if (2 * b->table_len >= b->table_cap)
-        table_grow(b);
-    slot *s = &b->table[place_of(b, hash)];
-    if (s->stamp != b->stamp) {
-        *s = (slot){hash, -1, b->stamp};
-        b->table_len++;
-    }
-    return s;
-}
 
 static uint64_t refine(uint64_t own, uint64_t neighbours)
 {
@@ -300,20 +233,13 @@ static void first_round(cg_batcher *b, const cg_set *s,
             b->state[v] = b->state[g->parent[v]];
             continue;
         }
-        slot *c = table_find(b, b->hash[v]);
-        if (c->state < 0) { /* a token not seen yet */
-            c->state = (int32_t)b->token.len;
+        uint32_t *state = cg_index_at(&b->colours, b->hash[v]);
+        if (*state == CG_INDEX_NONE) { /* a token not seen yet */
+            *state = (uint32_t)b->token.len;
             cg_array_push(&b->token, &s->token[g->token[v]]);
         }
-        b->state[v] = c->state;
+        b->state[v] = (int32_t)*state;
     }
-}
-
-/* Where a colour would be in the table: on its way from memory while the
- * hashes of other nodes are computed. */
-static void expect(const cg_batcher *b, uint64_t hash)
-{
-    __builtin_prefetch(&b->table[hash & (b->table_cap - 1)]);
 }
 
 static void next_round(cg_batcher *b, const cg_batch_opts *o, unsigned r)
@@ -326,23 +252,23 @@ static void next_round(cg_batcher *b, const cg_batch_opts *o, unsigned r)
         /* rounds share the table: a colour is one of its round */
         b->hash_next[v] = g->level[v] > agree ? b->hash_next[g->parent[v]]
                                               : next_hash(b, v) + r;
-        expect(b, b->hash_next[v]);
+        cg_index_expect(&b->colours, b->hash_next[v]);
     }
     for (uint32_t v = 0; v < g->n_nodes; v++) {
         if (g->level[v] > agree) {
             b->state_next[v] = b->state_next[g->parent[v]];
             continue;
         }
-        slot *c = table_find(b, b->hash_next[v]);
-        if (c->state < 0) {
-            c->state = (int32_t)out->start.len - 1;
+        uint32_t *state = cg_index_at(&b->colours, b->hash_next[v]);
+        if (*state == CG_INDEX_NONE) {
+            *state = (uint32_t)out->start.len - 1;
             message_row(b, m, out, v);
             if (o->residual) {
                 put(&b->self[r], b->state[v], 1);
                 end_row(&b->self[r]);
             }
         }
-        b->state_next[v] = c->state;
+        b->state_next[v] = (int32_t)*state;
     }
     swap_rounds(b);
 }
@@ -517,7 +443,7 @@ static void stage_groups(cg_batcher *b, const cg_batch_opts *o, cg_batch *out)
 
 static void clear(cg_batcher *b, int rounds, int n_graphs)
 {
-    table_clear(b, 3 * b->per_graph * (size_t)n_graphs);
+    cg_index_clear(&b->colours, b->per_graph * (size_t)n_graphs);
     b->token.len = 0;
     for (int r = 0; r < rounds; r++)
         rows_clear(&b->message[r]), rows_clear(&b->self[r]);
@@ -541,7 +467,7 @@ void cg_batch_make(cg_batcher *b, const cg_pick *graphs, int n,
         add_graph(b, graphs[i], o);
         out->n_nodes += b->item.n_nodes;
     }
-    b->per_graph = n ? b->table_len / (size_t)n + 1 : 0;
+    b->per_graph = n ? b->colours.len / (size_t)n + 1 : 0;
     int wide = o->message == CG_MESSAGE_GRAPHCONV ? 2 : 1;
     out->token = b->token.data;
     out->n_states[0] = (int)b->token.len;

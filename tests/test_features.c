@@ -44,6 +44,23 @@ static void index_keys(void **state)
         assert_int_equal(cg_index_get(&x, ((uint64_t)i << 32) + 1),
                          CG_INDEX_NONE);
     }
+    /* emptied, for more keys than before and for less */
+    for (uint32_t n = 40000; n >= 40; n /= 10) {
+        cg_index_clear(&x, n);
+        for (uint32_t i = 0; i < 50; i++)
+            assert_int_equal(cg_index_get(&x, (uint64_t)i << 32),
+                             CG_INDEX_NONE);
+        for (uint32_t i = 0; i < 1000; i++) {
+            uint32_t *value = cg_index_at(&x, i);
+            assert_int_equal(*value, CG_INDEX_NONE);
+            *value = n + i;
+        }
+        for (uint32_t i = 0; i < 1000; i++) {
+            assert_int_equal(*cg_index_at(&x, i), n + i);
+            assert_int_equal(cg_index_get(&x, i), n + i);
+        }
+        assert_int_equal(x.len, 1000);
+    }
     cg_index_free(&x);
 }
 
