@@ -28,6 +28,20 @@ void lab_close(lab *l)
     cg_dev_close(l->dev);
 }
 
+int lab_setup(void **state)
+{
+    static lab l;
+    lab_open(&l, 1);
+    *state = &l;
+    return 0;
+}
+
+int lab_teardown(void **state)
+{
+    lab_close(*state);
+    return 0;
+}
+
 void *lab_put(lab *l, const void *src, size_t bytes)
 {
     void *p;

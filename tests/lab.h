@@ -20,6 +20,9 @@ typedef struct lab {
 
 void lab_open(lab *l, int threads);
 void lab_close(lab *l);
+/* For cmocka: *state is a lab of one thread. */
+int lab_setup(void **state);
+int lab_teardown(void **state);
 
 /* A copy on the device, for as long as the lab is open. */
 void *lab_put(lab *l, const void *src, size_t bytes);

@@ -364,20 +364,6 @@ static void grad_contrast(void **state)
                                .tol = 3e-4 });
 }
 
-static int open_lab(void **state)
-{
-    static lab l;
-    lab_open(&l, 1);
-    *state = &l;
-    return 0;
-}
-
-static int close_lab(void **state)
-{
-    lab_close(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -385,5 +371,5 @@ int main(void)
 #include "runtime/layers.def"
 #undef CG_LAYER
     };
-    return cmocka_run_group_tests(tests, open_lab, close_lab);
+    return cmocka_run_group_tests(tests, lab_setup, lab_teardown);
 }

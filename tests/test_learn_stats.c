@@ -1,14 +1,9 @@
 /* The learner's parts without networks: small cases with known answers, and
  * what must be refused. stats_numpy.py compares larger ones with scipy and
  * scikit-learn. */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <string.h>
 
-#include <cmocka.h>
+#include "tests/numbers.h"
 
 #include "base/arena.h"
 #include "base/rng.h"
@@ -17,28 +12,6 @@
 #include "runtime/metrics.h"
 #include "runtime/pca.h"
 #include "runtime/ridge.h"
-
-#define LEN(a) (sizeof(a) / sizeof *(a))
-
-static void near(double have, double want, double tolerance)
-{
-    if (!(fabs(have - want) <= tolerance))
-        fail_msg("%.17g, expected %.17g", have, want);
-}
-
-static void good(cg_err err)
-{
-    if (err != CG_OK)
-        fail_msg("%s", cg_error());
-}
-
-/* The error, and a word of its sentence. */
-static void bad(cg_err err, const char *word)
-{
-    assert_int_equal(err, CG_EFORMAT);
-    if (!strstr(cg_error(), word))
-        fail_msg("'%s' does not say '%s'", cg_error(), word);
-}
 
 /* Numbers in -1 .. 1; the caller frees. */
 static double *noise(size_t n, uint64_t seed)

@@ -1,38 +1,11 @@
 /* BLAS and LAPACK behind the backend's calls: systems solved by hand, what must
  * be refused, and powers against libm's. */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <string.h>
 
-#include <cmocka.h>
+#include "tests/numbers.h"
 
 #include "backend/linalg.h"
 #include "base/rng.h"
-
-#define LEN(a) (sizeof(a) / sizeof *(a))
-
-static void near(double have, double want, double tolerance)
-{
-    if (!(fabs(have - want) <= tolerance))
-        fail_msg("%.17g, expected %.17g", have, want);
-}
-
-static void good(cg_err err)
-{
-    if (err != CG_OK)
-        fail_msg("%s", cg_error());
-}
-
-/* The error, and a word of its sentence. */
-static void bad(cg_err err, const char *word)
-{
-    assert_int_equal(err, CG_EFORMAT);
-    if (!strstr(cg_error(), word))
-        fail_msg("'%s' does not say '%s'", cg_error(), word);
-}
 
 static void test_linalg(void **state)
 {

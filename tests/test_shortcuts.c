@@ -381,27 +381,13 @@ static void threads_change_no_bit(void **state)
     lab_close(&one);
 }
 
-static int open_lab(void **state)
-{
-    static lab l;
-    lab_open(&l, 1);
-    *state = &l;
-    return 0;
-}
-
-static int close_lab(void **state)
-{
-    lab_close(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(tokens_stand_for_their_copies,
-                                        open_lab, close_lab),
+                                        lab_setup, lab_teardown),
         cmocka_unit_test_setup_teardown(colours_stand_for_their_nodes,
-                                        open_lab, close_lab),
+                                        lab_setup, lab_teardown),
         cmocka_unit_test(threads_change_no_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -232,20 +232,6 @@ static void masks_follow_the_key(void **state)
         }
 }
 
-static int open_lab(void **state)
-{
-    static lab l;
-    lab_open(&l, 1);
-    *state = &l;
-    return 0;
-}
-
-static int close_lab(void **state)
-{
-    lab_close(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -258,5 +244,5 @@ int main(void)
         cmocka_unit_test(gradients_add_up_over_tapes),
         cmocka_unit_test(masks_follow_the_key),
     };
-    return cmocka_run_group_tests(tests, open_lab, close_lab);
+    return cmocka_run_group_tests(tests, lab_setup, lab_teardown);
 }
