@@ -77,6 +77,8 @@ def commands(tally, tool):
                     f'{family}: ten mutants are networks')
         refused(1, 'position ', 'show', family, first + '!')
     refused(2, 'nb101, nb201', 'sample', 'resnet')
+    refused(2, 'ofa_mbv3: option width: expected', 'sample',
+            'ofa_mbv3:width=99')
     refused(2, 'too many codes', 'enumerate', 'ofa_rn')
     refused(2, 'no command', 'dance')
     refused(1, 'does not depend on the input', 'show', 'nb201',

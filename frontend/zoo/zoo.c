@@ -96,6 +96,18 @@ static cg_err check_options(const cg_family *f, const char *text)
     return CG_OK;
 }
 
+/* Whether the family takes the values: it builds its example with them. */
+static cg_err try_options(const cg_family *f, const cg_zoo_opts *o)
+{
+    _Alignas(16) char arch[CG_ZOO_ARCH_MAX] = {0};
+    cg_net net;
+    CG_TRY(f->parse(f->example, arch));
+    cg_net_begin(&net, f->name);
+    cg_err err = f->build(&net, arch, o);
+    cg_graph_free(net.graph);
+    return err == CG_OK ? CG_OK : cg_fail_in(err, "%s", f->name);
+}
+
 cg_err cg_zoo_find(const char *name, const cg_family **out, cg_zoo_opts *o)
 {
     size_t len = strcspn(name, ":");
@@ -107,7 +119,10 @@ cg_err cg_zoo_find(const char *name, const cg_family **out, cg_zoo_opts *o)
         *out = f;
         if (name[len] && name[len + 1])
             o->text = name + len + 1;
-        return o->text ? check_options(f, o->text) : CG_OK;
+        if (!o->text)
+            return CG_OK;
+        CG_TRY(check_options(f, o->text));
+        return try_options(f, o);
     }
     return unknown_family(name, (int)len);
 }

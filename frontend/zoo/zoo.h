@@ -54,7 +54,7 @@ extern const size_t cg_n_families;
 
 /* By name, which may carry options: "ofa_mbv3:width=1.2". *o is set to them
  * (pointing into `name`). Unknown families and options are an error that lists
- * what there is. */
+ * what there is; so is a value that the family does not take. */
 cg_err cg_zoo_find(const char *name, const cg_family **out, cg_zoo_opts *o);
 
 /* Parses, builds and sweeps away what is not live. The graph is the caller's:
