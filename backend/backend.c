@@ -53,3 +53,11 @@ void cg_dev_download(cg_dev *d, void *dst, const void *src, size_t bytes)
 }
 
 cg_err cg_dev_sync(cg_dev *d) { return d->ops->sync(d); }
+
+int cg_dev_threads(cg_dev *d) { return d->ops->threads(d); }
+
+void cg_dev_share(cg_dev *d, uint32_t n, void (*fn)(void *user, uint32_t i),
+                  void *user)
+{
+    d->ops->share(d, n, fn, user);
+}

@@ -29,11 +29,6 @@ typedef struct cg_csr {
     const int32_t *col;   /* (n_entries) */
     const float *val;     /* (n_entries); NULL: all 1 */
 } cg_csr;
-/* With its transpose, for the way back. */
-typedef struct cg_sparse {
-    cg_csr a, t;
-} cg_sparse;
-
 typedef struct cg_kernels {
 #define CG_KERNEL(name, params, args) void (*name) params;
 #include "backend/kernels.def"
@@ -44,6 +39,7 @@ struct cg_dev {
     const cg_kernels *k;
     const struct cg_dev_ops *ops;
     const char *name; /* "cpu", "cuda" */
+    bool shares_memory; /* its kernels read the host's */
     bool failed;      /* see cg_dev_sync */
 };
 
@@ -66,6 +62,12 @@ void cg_dev_reset(cg_dev *d);
 void cg_dev_upload(cg_dev *d, void *dst, const void *src, size_t bytes);
 void cg_dev_download(cg_dev *d, void *dst, const void *src, size_t bytes);
 
+/* Threads of the host that belong to the device, and n jobs run on them, in any
+ * order; returns when all are done. */
+int cg_dev_threads(cg_dev *d);
+void cg_dev_share(cg_dev *d, uint32_t n, void (*fn)(void *user, uint32_t i),
+                  void *user);
+
 /* Waits for all that was called; the first failure since the last reset. */
 cg_err cg_dev_sync(cg_dev *d);
 
@@ -79,6 +81,9 @@ typedef struct cg_dev_ops {
     void (*upload)(cg_dev *d, void *dst, const void *src, size_t bytes);
     void (*download)(cg_dev *d, void *dst, const void *src, size_t bytes);
     cg_err (*sync)(cg_dev *d);
+    int (*threads)(cg_dev *d);
+    void (*share)(cg_dev *d, uint32_t n, void (*fn)(void *user, uint32_t i),
+                  void *user);
 } cg_dev_ops;
 
 cg_err cg_cpu_open(cg_dev **d, int threads);

@@ -12,7 +12,10 @@
 
 #include "base/err.h"
 
-/* Loads OpenBLAS and LAPACK, once; before any call below. CG_EIO: not there. */
+/* Loads OpenBLAS, once; enough for cg_dgemm. CG_EIO: not there. */
+cg_err cg_products_open(void);
+/* Loads LAPACK as well, which takes a millisecond or two; before any other
+ * call below. */
 cg_err cg_linalg_open(void);
 
 /* C = A B + beta C, with A or B transposed on request: op(A) is (m, k), op(B)

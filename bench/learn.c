@@ -6,6 +6,10 @@
  *       networks per second of wall and of CPU time, a line for each round
  *       over the first N (0: all): embedding for `encoder`, scores for a
  *       regressor of graphs, both with the making of the batches
+ *   steps SET MODEL MEMBER THREADS ROUNDS N BATCH
+ *       the same of a regressor of graphs with batches that were made
+ *       beforehand: training steps of BATCH networks, then predictions of 512
+ *       at a time; wall and CPU of each. It spoils the model in memory.
  *   shapes SET MODEL MEMBER BATCH         of batches drawn at random, a mean
  *       per batch: nodes, states after each round, tokens that attend, sum of
  *       squares of those of a graph */
@@ -16,7 +20,7 @@
 
 #include "runtime/model.h"
 
-enum { SHAPE_BATCHES = 32 };
+enum { SHAPE_BATCHES = 32, PREDICT_BATCH = 512, NUMBERS = 4 };
 
 typedef struct run {
     cg_set *set;
@@ -26,7 +30,7 @@ typedef struct run {
     cg_member_id id;
     cg_embedded d;
     double *score;
-    int threads, number[3]; /* what follows MEMBER; 0 */
+    int threads, number[NUMBERS]; /* what follows MEMBER; 0 */
 } run;
 
 static double seconds(clockid_t clock)
@@ -76,6 +80,119 @@ static cg_err rate(run *r)
     return CG_OK;
 }
 
+/* -- batches made beforehand ----------------------------------------------- */
+
+typedef struct kept {
+    cg_batcher *batcher;
+    cg_batch batch;
+} kept;
+
+static kept *keep(run *r, uint32_t size, size_t *n)
+{
+    cg_batch_opts o = {.message = r->x->info->message,
+                       .rounds = r->x->gnn.layers,
+                       .residual = r->x->gnn.residual};
+    *n = r->e.n / size;
+    kept *k = cg_xcalloc(*n + 1, sizeof *k);
+    for (size_t i = 0; i < *n; i++) {
+        k[i].batcher = cg_batcher_new();
+        cg_batch_make(k[i].batcher, r->e.pick + i * size, (int)size, &o,
+                      &k[i].batch);
+    }
+    return k;
+}
+
+static void free_kept(kept *k, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        cg_batcher_free(k[i].batcher);
+    cg_xfree(k);
+}
+
+static cg_var *regress(run *r, cg_tape *t, kept *k)
+{
+    cg_params *p = &r->x->params;
+    const cg_inputs *in = &r->m->inputs;
+    size_t width = (size_t)in->width, n = (size_t)k->batch.n_states[0];
+    float *x = cg_dev_work(r->m->dev, n * width * sizeof *x);
+    cg_batch_upload(k->batcher, r->m->dev, &k->batch);
+    for (size_t i = 0; i < n; i++) /* of the CPU: plain memory */
+        cg_inputs_fill(in, &r->x->inputs, k->batch.token[i],
+                       x + i * width);
+    cg_var *h = cg_tape_linear(t, cg_tape_input(t, x, (int)n, in->width),
+                               cg_params_var(p, r->x->embed), NULL,
+                               CG_ACT_NONE);
+    h = cg_gnn_forward(&r->x->gnn, p, t, &k->batch, h);
+    return cg_mlp_forward(&r->x->head, p, t, h);
+}
+
+/* One pass over the batches; targets are 0. */
+static cg_err pass(run *r, kept *k, size_t n, bool train)
+{
+    static const cg_adamw adam = {.lr = 1e-4f, .b1 = .9f, .b2 = .999f,
+                                  .eps = 1e-8f, .clip = 5};
+    cg_params *p = &r->x->params;
+    float y[PREDICT_BATCH];
+    for (size_t i = 0; i < n; i++) {
+        cg_tape *t = &r->m->tape;
+        cg_tape_begin(t, r->m->dev, train, i);
+        cg_params_zero_grad(p);
+        cg_var *out = regress(r, t, &k[i]);
+        if (!train) {
+            cg_dev_download(r->m->dev, y, out->x,
+                            (size_t)out->rows * sizeof *y);
+            continue;
+        }
+        float *zero = cg_dev_work(r->m->dev, (size_t)out->rows * sizeof *y);
+        cg_k_fill(r->m->dev, (size_t)out->rows, 0, zero);
+        cg_tape_mse(t, out, zero, 1);
+        cg_tape_backward(t);
+        cg_params_step(p, &adam);
+    }
+    return cg_dev_sync(r->m->dev);
+}
+
+/* Its regressor takes the mean over the nodes and nothing else. */
+static bool reads_graphs_alone(cg_member *x)
+{
+    if (x->info->kind != CG_KIND_GRAPH)
+        return false;
+    const cg_var *from = cg_params_var(&x->params, x->gnn.b[x->gnn.layers - 1]);
+    return cg_params_var(&x->params, x->head.w[0])->rows == from->cols;
+}
+
+static cg_err steps(run *r)
+{
+    uint32_t n = (uint32_t)r->number[2], size = (uint32_t)r->number[3];
+    if (!reads_graphs_alone(r->x) || size == 0)
+        return cg_fail(CG_EUSAGE, "steps: a regressor that reads graphs "
+                       "alone, and BATCH");
+    r->e.n = n && n < r->e.n ? n : r->e.n;
+    size_t n_train, n_predict;
+    CG_TRY(cg_params_learn(&r->x->params));
+    kept *train = keep(r, size, &n_train);
+    kept *predict = keep(r, PREDICT_BATCH, &n_predict);
+    cg_err err = CG_OK;
+    for (int i = 0; i < r->number[1] && err == CG_OK; i++) {
+        for (int k = 0; k < 2 && err == CG_OK; k++) {
+            double wall = seconds(CLOCK_MONOTONIC);
+            double cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
+            err = k == 0 ? pass(r, train, n_train, true)
+                         : pass(r, predict, n_predict, false);
+            double graphs = k == 0 ? (double)n_train * size
+                                   : (double)n_predict * PREDICT_BATCH;
+            printf("%.0f %.0f%c", graphs / (seconds(CLOCK_MONOTONIC) - wall),
+                   graphs / (seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu),
+                   " \n"[k]);
+        }
+    }
+    free_kept(train, n_train);
+    free_kept(predict, n_predict);
+    return err;
+}
+
+/* -- shapes ---------------------------------------------------------------- */
+
 static void add_shapes(const cg_batch *b, double *sum)
 {
     *sum++ += (double)b->n_nodes;
@@ -91,7 +208,7 @@ static cg_err shapes(run *r)
     if (n == 0 || n > r->e.n)
         return cg_fail(CG_EUSAGE, "a batch has 1 to %u networks", r->e.n);
     cg_batch_opts o = {.message = r->x->info->message,
-                       .rounds = r->x->gnn.layers, .train = true,
+                       .rounds = r->x->gnn.layers,
                        .copies = r->id == CG_MEMBER_encoder ? 2 : 0};
     double sum[CG_ROUNDS_MAX + 4] = {0};
     cg_pick *pick = cg_xcalloc(n, sizeof *pick);
@@ -113,7 +230,8 @@ static cg_err shapes(run *r)
 static const struct {
     const char *name;
     cg_err (*run)(run *r);
-} commands[] = {{"print", print}, {"rate", rate}, {"shapes", shapes}};
+} commands[] = {{"print", print}, {"rate", rate}, {"steps", steps},
+                 {"shapes", shapes}};
 
 static cg_err load(run *r, cg_dev *dev, char **argv)
 {
@@ -147,13 +265,13 @@ int main(int argc, char **argv)
     run r = {.threads = 1};
     cg_dev *dev = NULL;
     if (argc < 5) {
-        fputs("usage: bench_learn print|rate|shapes SET MODEL MEMBER "
+        fputs("usage: bench_learn print|rate|steps|shapes SET MODEL MEMBER "
               "[NUMBER...]\n", stderr);
         return 2;
     }
-    for (int i = 5; i < argc && i < 8; i++)
+    for (int i = 5; i < argc && i < 5 + NUMBERS; i++)
         r.number[i - 5] = atoi(argv[i]);
-    if (strcmp(argv[1], "rate") == 0)
+    if (strcmp(argv[1], "rate") == 0 || strcmp(argv[1], "steps") == 0)
         r.threads = r.number[0];
     cg_err err = cg_dev_open(&dev, "cpu", r.threads);
     if (err == CG_OK)

@@ -9,10 +9,11 @@ reaches, and what takes the rest of the time.
 
 Ours is cgtrain as it says itself (batches are made from the set in every step,
 validation after an epoch counts) and bench_learn. PyTorch's batches, masks and
-targets are made beforehand and not counted; it takes the fastest of several
-ways (peer_torch.py), found by trial; beside it stands the plain one: an input
-vector for each node, index_add, one padded block. That both compute the same is checked first: predictions
-of one model, and the loss of a step without dropout.
+targets are made beforehand and not counted; the k-GNN's lines "ready" have
+ours made beforehand as well. PyTorch takes the fastest of several ways
+(peer_torch.py), found by trial; beside it stands the plain one: an input
+vector for each node, index_add, one padded block. That both compute the same is
+checked first: predictions of one model, and the loss of a step without dropout.
 """
 import math
 import os
@@ -96,6 +97,14 @@ class Ours:
                        3, GRAPHS[member]).stdout
         return statistics.median(float(line.split()[self.cpu])
                                  for line in out.splitlines())
+
+    def ready(self, model, member, threads):
+        """Of a training step and of inference, batches made beforehand."""
+        out = self.run(self.bench, 'steps', self.set, model, member, threads,
+                       3, GRAPHS[member], self.batch).stdout
+        rows = [[float(x) for x in line.split()] for line in out.splitlines()]
+        return [statistics.median(row[at + self.cpu] for row in rows)
+                for at in (0, 2)]
 
     def shapes(self, model, member):
         out = self.run(self.bench, 'shapes', self.set, model, member,
@@ -327,26 +336,32 @@ def profile(ours, member):
 
 def compare(ours, theirs, models, member, ways, threads, runs):
     step, (infer, size) = ways
-    seen = {key: ([], [], []) for key in ('step', 'inference')}
+    model, names = models[member], ('step', 'inference')
+    mine, ready, best, plain = ({name: [] for name in names}
+                                for _ in range(4))
     for _ in range(runs):
-        seen['step'][0].append(ours.step_rate(member, threads))
-        seen['step'][1].append(theirs.step_rate(member, step, threads))
-        seen['step'][2].append(theirs.step_rate(member, PLAIN, threads))
-        seen['inference'][0].append(ours.rate(models[member], member,
-                                              threads))
-        seen['inference'][1].append(theirs.rate(member, infer, threads,
-                                                size))
-        seen['inference'][2].append(theirs.rate(member, PLAIN, threads,
-                                                theirs.size))
-    out = {}
-    for key, rates in seen.items():
-        a, b, plain = map(statistics.median, rates)
-        least, aim = WANTED[f'{member} {key}']
-        print(f'{member:8} {key:10} {threads:7} {a:8.0f} {b:8.0f} '
-              f'{a / b:6.1f} {plain:8.0f} {a / plain:6.1f} {least:7} '
-              f'{aim:4}', flush=True)
-        out[key] = a
-    return out
+        mine['step'].append(ours.step_rate(member, threads))
+        best['step'].append(theirs.step_rate(member, step, threads))
+        plain['step'].append(theirs.step_rate(member, PLAIN, threads))
+        mine['inference'].append(ours.rate(model, member, threads))
+        best['inference'].append(theirs.rate(member, infer, threads, size))
+        plain['inference'].append(theirs.rate(member, PLAIN, threads,
+                                              theirs.size))
+        if member == 'kgnn':
+            for name, rate in zip(names, ours.ready(model, member, threads)):
+                ready[name].append(rate)
+    for name in names:
+        b, slow = (statistics.median(x[name]) for x in (best, plain))
+        least, aim = WANTED[f'{member} {name}']
+        for label, rates in (name, mine[name]), (name + ', ready',
+                                                 ready[name]):
+            if not rates:
+                continue
+            a = statistics.median(rates)
+            print(f'{member:8} {label:16} {threads:7} {a:8.0f} {b:8.0f} '
+                  f'{a / b:6.1f} {slow:8.0f} {a / slow:6.1f} {least:7} '
+                  f'{aim:4}', flush=True)
+    return {name: statistics.median(mine[name]) for name in names}
 
 
 def main():
@@ -373,7 +388,7 @@ def main():
     for member, (step, (infer, size)) in ways.items():
         print(f'PyTorch, {member}: step {step}; inference {infer}, '
               f'batches of {size}')
-    print(f'{"graphs/s" + " of CPU" * args.cpu:19} {"threads":>7} '
+    print(f'{"graphs/s" + " of CPU" * args.cpu:25} {"threads":>7} '
           f'{"ours":>8} {"PyTorch":>8} {"x":>6} {"plain":>8} {"x":>6} '
           f'{"wanted":>7} {"aim":>4}')
     reached = {}

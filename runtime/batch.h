@@ -35,17 +35,17 @@ typedef struct cg_batch {
     /* message[r]: states of round r + 1 from those of round r. GRAPHCONV:
      * (n[r+1], 2 n[r]), columns 2k: as itself, 2k + 1: as neighbour, to be
      * used on x [W1 | W2] seen as (2 n[r], width). Others: (n[r+1], n[r]). */
-    cg_sparse message[CG_ROUNDS_MAX];
+    cg_csr message[CG_ROUNDS_MAX];
     /* self[r] (n[r+1], n[r]): one 1 in each row, a state's own before */
-    cg_sparse self[CG_ROUNDS_MAX];
+    cg_csr self[CG_ROUNDS_MAX];
     /* shares of a graph's nodes: (n_graphs, n[rounds]), the rows once for each
      * copy */
-    cg_sparse pool;
+    cg_csr pool;
     /* distinct tokens of each graph; rows are states of round 0, which are
      * distinct tokens for all but GCN */
     cg_groups groups;
-    cg_sparse token_row;    /* (groups.n_tokens, n[0]): one 1 in each row */
-    cg_sparse token_pool;   /* (groups.n, groups.n_tokens): shares */
+    cg_csr token_row;    /* (groups.n_tokens, n[0]): one 1 in each row */
+    cg_csr token_pool;   /* (groups.n, groups.n_tokens): shares */
     int64_t n_nodes;        /* of all graphs, for statistics */
 } cg_batch;
 
@@ -61,15 +61,21 @@ typedef struct cg_batch_opts {
                     pools i, n + i, ...; 0: no groups, and one view */
     bool residual; /* `self` is wanted */
     bool plain;  /* a state and a token for every node, nothing is shared */
-    bool train;  /* transposes are wanted */
 } cg_batch_opts;
 
-/* Puts graphs together on the host. *out must stay where it is until it is
- * uploaded; its device pointers are set by that, `token` is valid until the
- * batcher makes another batch. */
+/* Puts graphs together on the host. Its device pointers are set when it is
+ * uploaded; they and `token` are valid until the batcher makes another batch,
+ * here or ahead. */
 void cg_batch_make(cg_batcher *b, const cg_pick *graphs, int n,
                    const cg_batch_opts *o, cg_batch *out);
-/* Copies it into the workspace of a device. */
+/* Tells which graphs, n in all, will be asked for next, `size` at a time. Where
+ * the device has several threads each makes one of these batches, unless the
+ * next is there already; cg_batch_make then hands them out, if it is asked for
+ * them, and makes any other as always. */
+void cg_batch_ahead(cg_batcher *b, cg_dev *dev, const cg_pick *graphs,
+                    uint32_t n, int size, const cg_batch_opts *o);
+/* Brings the batch made last to a device: into its workspace, unless its
+ * kernels read the host's memory. */
 void cg_batch_upload(cg_batcher *b, cg_dev *dev, cg_batch *out);
 
 #endif

@@ -1,6 +1,7 @@
 #include "runtime/ensemble.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "runtime/members.h"
 #include "runtime/metrics.h"
@@ -32,6 +33,11 @@ static cg_err ask(cg_opinions *o, cg_model *m, cg_member_id id,
     cg_member *x = &m->member[id];
     size_t n = d->e->n;
     o->n = d->e->n;
+    if (!o->strange) {
+        o->strange = cg_xcalloc(n + 1, sizeof(double));
+        if (d->kin.strange)
+            memcpy(o->strange, d->kin.strange, n * sizeof(double));
+    }
     if (!o->score[id])
         o->score[id] = cg_xcalloc(n + 1, sizeof(double));
     if (alone && x->info->kind == CG_KIND_RANKER)
@@ -81,36 +87,60 @@ void cg_opinions_free(cg_opinions *o)
         cg_xfree(o->score[i]);
         cg_xfree(o->accuracy[i]);
     }
+    cg_xfree(o->strange);
     *o = (cg_opinions){0};
 }
 
 /* -- together -------------------------------------------------------------- */
 
-/* Whether a member's opinion counts. */
-static bool counts(const cg_opinions *o, int id)
+static int count_nets(const cg_opinions *o)
+{
+    int n = 0;
+    for (int i = 0; i < CG_MEMBER_COUNT; i++)
+        n += o->score[i] && cg_member_table[i].kind == CG_KIND_NET;
+    return n;
+}
+
+/* How much a member's opinion counts beside the others'. */
+static double say(const cg_opinions *o, int id)
 {
     bool listed = false, others = false;
+    cg_member_kind kind = cg_member_table[id].kind;
+    int nets = count_nets(o);
+    if (!o->score[id])
+        return 0;
+    if (nets > 0)
+        return kind == CG_KIND_NET ? 1 : kind == CG_KIND_LINEAR ? nets : 0;
     for (int k = 0; k < CG_ENSEMBLE_SIZE; k++) {
         listed |= (int)cg_ensemble[k] == id;
         others |= cg_ensemble[k] != CG_MEMBER_flops &&
                   o->score[cg_ensemble[k]];
     }
-    return o->score[id] && (listed || (!others && id != CG_MEMBER_params));
+    return listed || (!others && id != CG_MEMBER_params);
 }
 
 void cg_ensemble_weights(const cg_opinions *o, const double *y,
                          double *weight)
 {
     double sum = 0;
-    for (int i = 0; i < CG_MEMBER_COUNT; i++)
-        weight[i] = 0;
     for (int i = 0; i < CG_MEMBER_COUNT; i++) {
-        double tau = y && counts(o, i) ? cg_kendall(y, o->score[i], o->n) : 0;
-        if (counts(o, i))
-            sum += weight[i] = exp(isnan(tau) ? 0 : tau);
+        weight[i] = say(o, i);
+        if (y && weight[i] > 0) {
+            double tau = cg_kendall(y, o->score[i], o->n);
+            weight[i] = exp(isnan(tau) ? 0 : tau);
+        }
+        sum += weight[i];
     }
     for (int i = 0; i < CG_MEMBER_COUNT && sum > 0; i++)
         weight[i] /= sum;
+}
+
+/* Of network i: the ridge beside nets speaks of strange ones. */
+static double weight_of(const cg_opinions *o, const double *weight, int k,
+                        uint32_t i)
+{
+    bool shy = cg_member_table[k].kind == CG_KIND_LINEAR && count_nets(o) > 0;
+    return shy ? weight[k] * o->strange[i] : weight[k];
 }
 
 void cg_model_weights(const cg_model *m, const cg_opinions *o, double *weight)
@@ -124,28 +154,35 @@ void cg_ensemble_score(const cg_opinions *o, const double *weight,
                        double *score)
 {
     double *z = cg_xcalloc((size_t)o->n + 1, sizeof *z);
+    double *all = cg_xcalloc((size_t)o->n + 1, sizeof *all);
     for (uint32_t i = 0; i < o->n; i++)
         score[i] = 0;
     for (int k = 0; k < CG_MEMBER_COUNT; k++) {
         if (!o->score[k] || weight[k] == 0)
             continue;
         cg_zscores(o->score[k], o->n, z);
-        for (uint32_t i = 0; i < o->n; i++)
-            score[i] += isnan(z[i]) ? 0 : weight[k] * z[i];
+        for (uint32_t i = 0; i < o->n; i++) {
+            double w = weight_of(o, weight, k, i);
+            score[i] += isnan(z[i]) ? 0 : w * z[i];
+            all[i] += w;
+        }
     }
+    for (uint32_t i = 0; i < o->n; i++)
+        score[i] /= all[i] > 0 ? all[i] : 1;
+    cg_xfree(all);
     cg_xfree(z);
 }
 
 void cg_ensemble_accuracy(const cg_opinions *o, const double *weight,
                           double *accuracy)
 {
-    double all = 0;
-    for (int k = 0; k < CG_MEMBER_COUNT; k++)
-        all += o->accuracy[k] ? weight[k] : 0;
     for (uint32_t i = 0; i < o->n; i++) {
-        double sum = 0;
-        for (int k = 0; k < CG_MEMBER_COUNT; k++)
-            sum += o->accuracy[k] ? weight[k] * o->accuracy[k][i] : 0;
+        double sum = 0, all = 0;
+        for (int k = 0; k < CG_MEMBER_COUNT; k++) {
+            double w = o->accuracy[k] ? weight_of(o, weight, k, i) : 0;
+            sum += w > 0 ? w * o->accuracy[k][i] : 0;
+            all += w;
+        }
         accuracy[i] = sum / all; /* NAN for 0 / 0 */
     }
 }
@@ -203,6 +240,7 @@ cg_err cg_ensemble_alone(const cg_model *m, const cg_opinions *o,
                          double *agreement)
 {
     const double *from[CG_MEMBER_COUNT];
+    int who[CG_MEMBER_COUNT];
     double mean[CG_MEMBER_COUNT], sd[CG_MEMBER_COUNT], w[CG_MEMBER_COUNT];
     double z[CG_MEMBER_COUNT], spread;
     size_t count = 0;
@@ -213,13 +251,15 @@ cg_err cg_ensemble_alone(const cg_model *m, const cg_opinions *o,
             return cg_fail(CG_EUSAGE, "the model's training has not ended: it "
                            "does not know yet what its member %s says of "
                            "the training set", m->member[id].info->line);
-        w[count] = weight[id];
+        who[count] = id;
         if (sd[count] > 0) /* else it says the same of all networks */
             from[count++] = o->score[id];
     }
     for (uint32_t i = 0; i < o->n; i++) {
-        for (size_t k = 0; k < count; k++)
+        for (size_t k = 0; k < count; k++) {
             z[k] = (from[k][i] - mean[k]) / sd[k];
+            w[k] = weight_of(o, weight, who[k], i);
+        }
         weighted_moments(z, w, count, &score[i], &spread);
         agreement[i] = count > 1 ? 1 / (1 + spread) : NAN;
     }

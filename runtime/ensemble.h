@@ -12,7 +12,9 @@
 
 #define CG_ENSEMBLE_SIZE 6
 /* CL+FCM+T, CL+T, CL+Pairwise+FCM, CL+Pairwise, k-GNN, FLOPs; of a model that
- * has none of them but FLOPs, all that it has and FLOPs. */
+ * has nets these and the ridge, which counts as much as all nets together for
+ * networks unlike those that it was trained on, and nothing for others; of a
+ * model with neither all that it has and FLOPs. */
 extern const cg_member_id cg_ensemble[CG_ENSEMBLE_SIZE];
 
 /* Whether the model has the member, and it has a say (an encoder has none). */
@@ -27,6 +29,7 @@ typedef struct cg_opinions {
     uint32_t n;
     double *score[CG_MEMBER_COUNT];    /* (n) cg_model_scores */
     double *accuracy[CG_MEMBER_COUNT]; /* (n) percent */
+    double *strange;                   /* (n) runtime/family.h */
 } cg_opinions;
 
 /* Asks every member that speaks. */
@@ -37,7 +40,7 @@ cg_err cg_opinions_ask_one(cg_opinions *o, cg_model *m, cg_member_id id,
 void cg_opinions_free(cg_opinions *o); /* zeroed is fine */
 
 /* weight (CG_MEMBER_COUNT): 0 for who is not of the ensemble, or not there;
- * their sum is 1. y NULL: equal weights; otherwise the softmax of each
+ * their sum is 1 (the ridge beside nets: as for a network that is strange). y NULL: equal weights; otherwise the softmax of each
  * member's Kendall tau with y (n), tau = 0 where it has no meaning. */
 void cg_ensemble_weights(const cg_opinions *o, const double *y,
                          double *weight);

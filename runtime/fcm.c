@@ -318,7 +318,7 @@ cg_err cg_fcm_fit(cg_fcm *f, const double *x, size_t n, size_t d,
 {
     *f = (cg_fcm){0};
     CG_TRY(check(x, n, d, o));
-    CG_TRY(cg_linalg_open());
+    CG_TRY(cg_products_open());
     *f = (cg_fcm){.c = o->c, .d = d, .m = o->m,
                   .centroid = cg_xcalloc(o->c * d, sizeof(double))};
     job *j = job_new(n, d, o->c, o->m);
@@ -338,7 +338,7 @@ void cg_fcm_free(cg_fcm *f)
 cg_err cg_fcm_memberships(const cg_fcm *f, const double *x, size_t n,
                           double *u)
 {
-    CG_TRY(cg_linalg_open());
+    CG_TRY(cg_products_open());
     job *j = job_new(BLOCK, f->d, f->c, f->m);
     double *block = cg_xcalloc(f->c * BLOCK, sizeof *block);
     for (size_t k = 0; k < f->c; k++)

@@ -61,6 +61,7 @@ cg_err cg_finetune(cg_model *m, cg_member_id id, const cg_embedded *d,
                         .forward = forward};
     if (x->info->kind == CG_KIND_COST)
         return CG_OK;
+    CG_TRY(cg_params_learn(&x->params));
     forget_moments(&x->params);
     return cg_fit(m->dev, &task, &o, 0, hooks);
 }

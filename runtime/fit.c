@@ -94,8 +94,11 @@ static cg_err run_steps(fit *f, const uint32_t *order)
     uint32_t n = f->task->n_items, batch = (uint32_t)f->o->batch;
     cg_k_fill(f->dev, 1, 0, f->loss);
     f->in_epoch = 0;
-    for (uint32_t i = 0; i < n; i += batch)
+    for (uint32_t i = 0; i < n; i += batch) {
+        if (f->task->ahead)
+            f->task->ahead(f->task->user, order + i, n - i, (int)batch);
         CG_TRY(run_step(f, order + i, (int)(n - i < batch ? n - i : batch)));
+    }
     return CG_OK;
 }
 

@@ -37,6 +37,9 @@ typedef struct cg_fit_task {
     cg_params *params;
     /* Runs items idx[0 .. n) forward; losses go onto the tape. */
     void (*forward)(void *user, cg_tape *t, const uint32_t *idx, int n);
+    /* Told before a step: n items, those of this step and of all after it in
+     * this epoch, `batch` at a time. NULL: not wanted. */
+    void (*ahead)(void *user, const uint32_t *idx, uint32_t n, int batch);
     /* A figure of merit after an epoch, more is better; NULL: none. */
     cg_err (*validate)(void *user, double *out);
 } cg_fit_task;

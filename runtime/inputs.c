@@ -50,6 +50,34 @@ static void input_class(const cg_token *t, float *x)
     x[t->op < CG_OP_COUNT ? cg_op_table[t->op].class : CG_CLASS_IO] = 1;
 }
 
+static bool of_class(const cg_token *t, cg_class c)
+{
+    return t->op < CG_OP_COUNT && cg_op_table[t->op].class == c;
+}
+
+static float log2_of(uint32_t x)
+{
+    return x > 1 ? log2f((float)x) : 0;
+}
+
+/* Numbers, so that a kernel of 7 x 7 is beyond one of 5 x 5 for who has seen
+ * 1 x 1 and 3 x 3 only. */
+static void input_kind(const cg_token *t, float *x)
+{
+    bool weights = has_weights(t), pool = of_class(t, CG_CLASS_POOL);
+    x[0] = weights;
+    x[1] = weights ? (log2_of(t->weight[0]) + log2_of(t->weight[1])) / 4 : 0;
+    x[2] = weights && t->in[2] ? log2_of(t->groups) / log2f((float)t->in[2] + 1)
+                               : 0;
+    x[3] = t->dilation[0] > 1 || t->dilation[1] > 1;
+    x[4] = log2_of(t->stride[0]);
+    x[5] = pool ? (log2_of(t->kernel[0]) + log2_of(t->kernel[1])) / 4 : 0;
+    x[6] = t->act < CG_TOKEN_OPS || of_class(t, CG_CLASS_ACTIVATION);
+    x[7] = t->op == CG_OP_ADD || of_class(t, CG_CLASS_JOIN);
+    x[8] = t->op == CG_OP_MUL;
+    x[9] = of_class(t, CG_CLASS_NORM);
+}
+
 static float ratio(uint32_t x, uint32_t most, float unit)
 {
     return x && most ? log2f((float)x / (float)most) / unit : 0;
@@ -85,8 +113,8 @@ static int find_block(const char *s, size_t len)
 cg_err cg_inputs_parse(cg_inputs *in, const char *list)
 {
     *in = (cg_inputs){0};
-    for (const char *s = list; *s; s += *s == ',') {
-        size_t len = strcspn(s, ",");
+    for (const char *s = list; *s; s += *s != '\0') {
+        size_t len = strcspn(s, ",|");
         int i = find_block(s, len);
         if (i < 0) {
             char all[256] = "";
@@ -104,13 +132,15 @@ cg_err cg_inputs_parse(cg_inputs *in, const char *list)
     return in->width ? CG_OK : cg_fail(CG_EUSAGE, "no input blocks given");
 }
 
-void cg_inputs_fill(const cg_inputs *in, const cg_token *t, float *x)
+void cg_inputs_fill(const cg_inputs *in, const cg_inputs *only,
+                    const cg_token *t, float *x)
 {
     memset(x, 0, (size_t)in->width * sizeof *x);
     for (int i = 0; i < CG_INPUT_COUNT; i++) {
         if (!in->has[i])
             continue;
-        blocks[i].fill(t, x);
+        if (only->has[i])
+            blocks[i].fill(t, x);
         x += blocks[i].width;
     }
 }

@@ -20,11 +20,13 @@ typedef struct cg_inputs {
     int width; /* of all of them */
 } cg_inputs;
 
-/* From a list "op,size,kernel"; an unknown name is an error that lists all. */
+/* From a list "op,size,kernel", or several, "op,size|op,kernel", that are one;
+ * an unknown name is an error that lists all. */
 cg_err cg_inputs_parse(cg_inputs *in, const char *list);
 
-/* Fills x (width), all of it. */
-void cg_inputs_fill(const cg_inputs *in, const cg_token *t, float *x);
+/* Fills x (in->width), all of it: blocks that `only` lacks are 0. */
+void cg_inputs_fill(const cg_inputs *in, const cg_inputs *only,
+                    const cg_token *t, float *x);
 
 /* What column k of the vector is: "op:Conv", "size:2"; at most `size` bytes. */
 void cg_inputs_name(const cg_inputs *in, int k, char *name, size_t size);

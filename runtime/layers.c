@@ -69,33 +69,32 @@ void cg_linear_bwd(cg_tape *t, const cg_step *s)
 
 /* -- propagate ------------------------------------------------------------ */
 
-cg_var *cg_tape_propagate(cg_tape *t, const cg_sparse *m, cg_var *x, cg_var *b,
+cg_var *cg_tape_propagate(cg_tape *t, const cg_csr *m, cg_var *x, cg_var *b,
                           cg_act act)
 {
-    assert(m->a.n_cols == x->rows && (!b || b->cols == x->cols));
+    assert(m->n_cols == x->rows && (!b || b->cols == x->cols));
     cg_step s = { .layer = CG_LAYER_propagate, .in = { x, b }, .aux = { m },
                   .act = act };
-    return cg_tape_run(t, s, m->a.n_rows, x->cols);
+    return cg_tape_run(t, s, m->n_rows, x->cols);
 }
 
 void cg_propagate_fwd(cg_tape *t, cg_step *s)
 {
-    const cg_sparse *m = s->aux[0];
+    const cg_csr *m = s->aux[0];
     const cg_var *x = s->in[0], *y = s->out;
-    cg_k_spmm(t->dev, &m->a, x->cols, x->x, x->ld, data(s->in[1]), s->act, 0,
+    cg_k_spmm(t->dev, m, x->cols, x->x, x->ld, data(s->in[1]), s->act, 0,
               y->x, y->ld);
 }
 
 void cg_propagate_bwd(cg_tape *t, const cg_step *s)
 {
-    const cg_sparse *m = s->aux[0];
-    cg_var *x = s->in[0];
-    const float *dz = before_act(t, s);
-    int ld = s->out->ld;
-    add_colsum(t, s->in[1], s->out->rows, dz, ld);
-    if (x->dx)
-        cg_k_spmm(t->dev, &m->t, x->cols, dz, ld, NULL, CG_ACT_NONE,
-                  cg_grad_beta(t, x), x->dx, x->ld);
+    const cg_csr *m = s->aux[0];
+    const cg_var *y = s->out;
+    cg_var *x = s->in[0], *b = s->in[1];
+    float *db = b && b->dx ? cg_grad_sum(t, b) : NULL;
+    float beta = x->dx ? cg_grad_beta(t, x) : 0;
+    cg_k_spmm_bwd(t->dev, m, x->cols, y->x, y->ld, s->act, y->dx, y->ld, db,
+                  beta, x->dx, x->ld);
 }
 
 /* -- layernorm ------------------------------------------------------------ */
@@ -164,11 +163,11 @@ void cg_dropout_bwd(cg_tape *t, const cg_step *s)
 
 /* -- attention ------------------------------------------------------------ */
 
-cg_var *cg_tape_attention(cg_tape *t, const cg_groups *g, const cg_sparse *row,
+cg_var *cg_tape_attention(cg_tape *t, const cg_groups *g, const cg_csr *row,
                           cg_var *qkv, int heads, float p)
 {
     assert(dense(qkv) && qkv->cols % (3 * heads) == 0);
-    assert(row->a.n_rows == g->n_tokens && row->a.n_cols == qkv->rows);
+    assert(row->n_rows == g->n_tokens && row->n_cols == qkv->rows);
     cg_step s = { .layer = CG_LAYER_attention, .in = { qkv },
                   .aux = { g, row },
                   .i = { heads, qkv->cols / (3 * heads) } };
@@ -191,19 +190,19 @@ void cg_attention_fwd(cg_tape *t, cg_step *s)
 }
 
 /* The kernel gives a row per token; tokens that read one row of qkv are added
- * by a sparse product, in the order of its columns. */
+ * by a sparse product, in their order. */
 void cg_attention_bwd(cg_tape *t, const cg_step *s)
 {
     const cg_groups *g = s->aux[0];
-    const cg_sparse *row = s->aux[1];
+    const cg_csr *row = s->aux[1];
     cg_var *qkv = s->in[0];
     float *d = cg_dev_work(t->dev, (size_t)g->n_tokens * (size_t)qkv->cols
                            * sizeof *d);
     cg_k_attention_bwd(t->dev, g->n, g->start, g->square, g->row, s->i[0],
                        s->i[1], qkv->x, s->f[0], s->key, s->save[0],
                        s->out->dx, d);
-    cg_k_spmm(t->dev, &row->t, qkv->cols, d, qkv->cols, NULL, CG_ACT_NONE,
-              cg_grad_beta(t, qkv), qkv->dx, qkv->ld);
+    cg_k_spmm_bwd(t->dev, row, qkv->cols, NULL, 0, CG_ACT_NONE, d, qkv->cols,
+                  NULL, cg_grad_beta(t, qkv), qkv->dx, qkv->ld);
 }
 
 /* -- add, concat ---------------------------------------------------------- */

@@ -9,20 +9,48 @@
 
 #include "runtime/members.h"
 
+static cg_batch_opts batch_opts(const cg_model *m, const cg_member *x,
+                                int copies)
+{
+    return (cg_batch_opts){.message = x->info->message,
+                           .rounds = x->gnn.layers, .copies = copies,
+                           .residual = x->gnn.residual,
+                           .plain = !m->config.share};
+}
+
+void cg_model_ahead(cg_model *m, cg_member *x, const cg_pick *pick, uint32_t n,
+                    int size, int copies)
+{
+    cg_batch_opts o = batch_opts(m, x, copies);
+    cg_batch_ahead(m->batcher, m->dev, pick, n, size, &o);
+}
+
+void cg_member_ahead(cg_model *m, cg_member *x, const cg_embedded *d,
+                     const uint32_t *idx, uint32_t n, int size)
+{
+    int threads = cg_dev_threads(m->dev);
+    uint32_t most = (uint32_t)(threads * size);
+    int copies = x->info->kind == CG_KIND_ENCODER ? 2 : 0;
+    if (threads < 2 || !cg_member_sees_graphs(x))
+        return;
+    cg_examples e = cg_examples_pick(d->e, idx, n < most ? n : most);
+    cg_model_ahead(m, x, e.pick, e.n, size, copies);
+    cg_examples_free(&e);
+}
+
 cg_var *cg_model_batch(cg_model *m, cg_member *x, cg_tape *t,
                        const cg_pick *pick, int n, int copies)
 {
     cg_batch *batch = &m->batch;
-    cg_batch_opts o = {.message = x->info->message, .rounds = x->gnn.layers,
-                       .copies = copies, .residual = x->gnn.residual,
-                       .plain = !m->config.share, .train = t->train};
+    cg_batch_opts o = batch_opts(m, x, copies);
     cg_batch_make(m->batcher, pick, n, &o, batch);
     cg_batch_upload(m->batcher, m->dev, batch);
     size_t width = (size_t)m->inputs.width;
     size_t states = (size_t)batch->n_states[0];
     float *rows = cg_xcalloc(states * width + 1, sizeof *rows);
     for (size_t k = 0; k < states; k++)
-        cg_inputs_fill(&m->inputs, batch->token[k], rows + k * width);
+        cg_inputs_fill(&m->inputs, &x->inputs, batch->token[k],
+                       rows + k * width);
     float *dev = cg_model_upload(m, rows, states * width);
     cg_xfree(rows);
     cg_var *in = cg_tape_input(t, dev, (int)states, (int)width);
@@ -40,37 +68,120 @@ void cg_graph_declare(cg_model *m, cg_member *x)
                              c->embed_width, CG_INIT_FAN_IN, c->embed_width);
     cg_gnn_declare(&x->gnn, p, "gnn", x->info->message, c->embed_width,
                    c->gnn_width, c->gnn_layers, c->residual, c->norm);
-    cg_mlp_declare(&x->head, p, "head", c->gnn_width, c->regressor_width,
-                   c->regressor_layers, 1);
+    cg_mlp_declare(&x->head, p, "head", c->gnn_width + x->beside.n,
+                   c->regressor_width, c->regressor_layers, 1);
 }
 
-static cg_var *regress(cg_model *m, cg_member *x, cg_tape *t,
-                       const cg_pick *pick, int n)
+/* The mean over the nodes of networks idx[0 .. n), or first .. first + n
+ * without idx. */
+static cg_var *look(cg_model *m, cg_member *x, const cg_embedded *d,
+                    cg_tape *t, const uint32_t *idx, uint32_t first, int n)
 {
-    cg_var *h = cg_model_batch(m, x, t, pick, n, 0);
-    h = cg_gnn_forward(&x->gnn, &x->params, t, &m->batch, h);
+    cg_examples e = {.pick = d->e->pick + first};
+    if (idx)
+        e = cg_examples_pick(d->e, idx, (uint32_t)n);
+    else
+        cg_model_ahead(m, x, e.pick, d->e->n - first, n, 0);
+    cg_var *h = cg_model_batch(m, x, t, e.pick, n, 0);
+    if (idx)
+        cg_examples_free(&e);
+    return cg_gnn_forward(&x->gnn, &x->params, t, &m->batch, h);
+}
+
+/* The label from h, beside the structure of the same networks. */
+static cg_var *conclude(cg_model *m, cg_member *x, const cg_embedded *d,
+                        cg_tape *t, const uint32_t *idx, uint32_t first, int n,
+                        cg_var *h)
+{
+    const cg_structures *s = &x->beside;
+    size_t w = (size_t)s->n;
+    float *rows = cg_xcalloc((size_t)n * w + 1, sizeof *rows);
+    for (int i = 0; i < n; i++) {
+        size_t at = idx ? idx[i] : first + (uint32_t)i;
+        for (size_t k = 0; k < w; k++)
+            rows[(size_t)i * w + k] = d->s[at * CG_STRUCTURE_COUNT +
+                                           (size_t)s->k[k]];
+    }
+    if (w > 0) {
+        float *dev = cg_model_upload(m, rows, (size_t)n * w);
+        h = cg_tape_concat(t, h, cg_tape_input(t, dev, n, (int)w));
+    }
+    cg_xfree(rows);
     return cg_mlp_forward(&x->head, &x->params, t, h);
 }
 
 void cg_graph_forward(cg_model *m, cg_member *x, const cg_embedded *d,
                       cg_tape *t, const uint32_t *idx, int n)
 {
-    cg_examples e = cg_examples_pick(d->e, idx, (uint32_t)n);
-    cg_var *y = regress(m, x, t, e.pick, n);
-    cg_member_loss(m, x, t, y, &e);
-    cg_examples_free(&e);
+    cg_var *h = look(m, x, d, t, idx, 0, n);
+    cg_var *y = conclude(m, x, d, t, idx, 0, n, h);
+    cg_member_loss(m, x, t, y, d, idx, n);
 }
 
 static cg_var *regress_some(cg_model *m, cg_member *x, const cg_embedded *d,
                             cg_tape *t, uint32_t first, int n)
 {
-    return regress(m, x, t, d->e->pick + first, n);
+    cg_var *h = look(m, x, d, t, NULL, first, n);
+    return conclude(m, x, d, t, NULL, first, n, h);
 }
 
 cg_err cg_graph_scores(cg_model *m, cg_member *x, const cg_embedded *d,
                        double *score)
 {
     return cg_regressor_scores(m, x, d, regress_some, score);
+}
+
+/* -- nets: regressors whose states are the embedding ------------------------ */
+
+void cg_net_declare(cg_model *m, cg_member *x)
+{
+    cg_graph_declare(m, x);
+}
+
+void cg_net_forward(cg_model *m, cg_member *x, const cg_embedded *d,
+                    cg_tape *t, const uint32_t *idx, int n)
+{
+    cg_graph_forward(m, x, d, t, idx, n);
+}
+
+static cg_var *look_some(cg_model *m, cg_member *x, const cg_embedded *d,
+                         cg_tape *t, uint32_t first, int n)
+{
+    return look(m, x, d, t, NULL, first, n);
+}
+
+cg_err cg_net_embed(cg_model *m, cg_member *x, const cg_embedded *d, int first)
+{
+    size_t w = (size_t)m->config.gnn_width, width = (size_t)d->width;
+    float *h = cg_xcalloc((size_t)d->e->n * w + 1, sizeof *h);
+    cg_err err = cg_model_run(m, x, d, look_some, w, h);
+    for (size_t i = 0; i < d->e->n; i++)
+        memcpy(d->h + i * width + (size_t)first, h + i * w, w * sizeof *h);
+    cg_xfree(h);
+    return err;
+}
+
+/* From the state that is in d already. */
+static cg_var *conclude_some(cg_model *m, cg_member *x, const cg_embedded *d,
+                             cg_tape *t, uint32_t first, int n)
+{
+    size_t w = (size_t)m->config.gnn_width, width = (size_t)d->width, at = 0;
+    for (const cg_member *k = m->member; k < x; k++)
+        at += k->info->kind == CG_KIND_NET && k->trained ? w : 0;
+    float *h = cg_xcalloc((size_t)n * w + 1, sizeof *h);
+    for (size_t i = 0; i < (size_t)n; i++)
+        memcpy(h + i * w, d->h + (first + i) * width + at, w * sizeof *h);
+    float *dev = cg_model_upload(m, h, (size_t)n * w);
+    cg_xfree(h);
+    return conclude(m, x, d, t, NULL, first, n,
+                    cg_tape_input(t, dev, n, (int)w));
+}
+
+cg_err cg_net_scores(cg_model *m, cg_member *x, const cg_embedded *d,
+                     double *score)
+{
+    return cg_regressor_scores(m, x, d, d->nets > 0 ? conclude_some
+                                                    : regress_some, score);
 }
 
 /* -- encoder --------------------------------------------------------------- */
@@ -154,7 +265,9 @@ void cg_encoder_forward(cg_model *m, cg_member *x, const cg_embedded *d,
 static cg_var *embed_some(cg_model *m, cg_member *x, const cg_embedded *d,
                           cg_tape *t, uint32_t first, int n)
 {
-    cg_var *in = cg_model_batch(m, x, t, d->e->pick + first, n, 1);
+    const cg_pick *pick = d->e->pick + first;
+    cg_model_ahead(m, x, pick, d->e->n - first, n, 1);
+    cg_var *in = cg_model_batch(m, x, t, pick, n, 1);
     return encode(x, t, &m->batch, in);
 }
 

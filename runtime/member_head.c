@@ -79,9 +79,8 @@ void cg_head_declare(cg_model *m, cg_member *x)
 void cg_head_forward(cg_model *m, cg_member *x, const cg_embedded *d,
                      cg_tape *t, const uint32_t *idx, int n)
 {
-    cg_examples e = cg_examples_pick(d->e, idx, (uint32_t)n);
-    cg_member_loss(m, x, t, run_heads(m, x, d, t, idx, 0, n), &e);
-    cg_examples_free(&e);
+    cg_var *y = run_heads(m, x, d, t, idx, 0, n);
+    cg_member_loss(m, x, t, y, d, idx, n);
 }
 
 static cg_var *run_some(cg_model *m, cg_member *x, const cg_embedded *d,
@@ -112,25 +111,21 @@ void cg_ranker_declare(cg_model *m, cg_member *x)
  * first: row i of the matrix is 1 at i + 1. */
 static void next_rows(cg_model *m, int n, int32_t *col)
 {
-    size_t bytes = (size_t)(3 * n + 1) * sizeof(int32_t);
+    size_t bytes = (size_t)(2 * n + 1) * sizeof(int32_t);
     int32_t *dev = cg_dev_work(m->dev, bytes);
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++)
         col[i] = (i + 1) % n;
-        col[n + i] = (i + n - 1) % n;
-    }
     for (int i = 0; i <= n; i++)
-        col[2 * n + i] = i;
+        col[n + i] = i;
     cg_dev_upload(m->dev, dev, col, bytes);
-    cg_csr a = {.n_rows = n, .n_cols = n, .n_entries = n,
-                .start = dev + 2 * n, .col = dev};
-    m->next = (cg_sparse){a, a};
-    m->next.t.col = dev + n;
+    m->next = (cg_csr){.n_rows = n, .n_cols = n, .n_entries = n,
+                       .start = dev + n, .col = dev};
 }
 
 void cg_ranker_forward(cg_model *m, cg_member *x, const cg_embedded *d,
                        cg_tape *t, const uint32_t *idx, int n)
 {
-    int32_t *col = cg_xcalloc(3 * (size_t)n + 1, sizeof *col);
+    int32_t *col = cg_xcalloc(2 * (size_t)n + 1, sizeof *col);
     float *better = cg_xcalloc((size_t)n + 1, sizeof *better);
     const double *a = d->e->accuracy;
     cg_var *y = run_heads(m, x, d, t, idx, 0, n);

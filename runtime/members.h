@@ -15,15 +15,29 @@ float *cg_model_upload(cg_model *m, const float *x, size_t n);
  * inputs, embedded: (m->batch.n_states[0], embed_width). */
 cg_var *cg_model_batch(cg_model *m, cg_member *x, cg_tape *t,
                        const cg_pick *pick, int n, int copies);
+/* Batches of these networks will be wanted next, `size` at a time (cg_batch_
+ * ahead): n of pick, or idx[0 .. n) of d, by a member that sees graphs. */
+void cg_model_ahead(cg_model *m, cg_member *x, const cg_pick *pick, uint32_t n,
+                    int size, int copies);
+void cg_member_ahead(cg_model *m, cg_member *x, const cg_embedded *d,
+                     const uint32_t *idx, uint32_t n, int size);
 /* Runs `forward` without training over d's networks, some at a time, and puts
  * its outputs, `cols` for each network, into out (n, cols) on the host. */
 typedef cg_var *cg_member_run(cg_model *m, cg_member *x, const cg_embedded *d,
                               cg_tape *t, uint32_t first, int n);
 cg_err cg_model_run(cg_model *m, cg_member *x, const cg_embedded *d,
                     cg_member_run *forward, size_t cols, float *out);
-/* The configured loss of predictions y (n, 1) of the labels of e. */
+/* What network i of d should be said to be. */
+double cg_member_label(const cg_model *m, const cg_member *x,
+                       const cg_embedded *d, uint32_t i);
+/* The configured loss of predictions y (n, 1) of networks idx[0 .. n) of d. */
 void cg_member_loss(cg_model *m, cg_member *x, cg_tape *t, cg_var *y,
-                    const cg_examples *e);
+                    const cg_embedded *d, const uint32_t *idx, int n);
+/* Fills what is known of e before any member is asked: structure, families. */
+void cg_model_describe(const cg_model *m, const cg_examples *e,
+                       cg_embedded *d);
+/* Whether it passes messages over graphs: it has an embedding of tokens. */
+bool cg_member_sees_graphs(const cg_member *x);
 /* Whether its scores stand for accuracies. */
 bool cg_member_regresses(const cg_member *x);
 /* How the configuration has a member trained. */
@@ -56,17 +70,24 @@ double cg_spectral_distance(cg_pick a, cg_pick b);
     cg_err cg_##name##_scores(cg_model *m, cg_member *x,                      \
                               const cg_embedded *d, double *score);
 CG_MEMBER_KIND(graph)
+CG_MEMBER_KIND(net)
 CG_MEMBER_KIND(encoder)
 CG_MEMBER_KIND(head)
 CG_MEMBER_KIND(ranker)
+CG_MEMBER_KIND(linear)
 CG_MEMBER_KIND(cost)
 #undef CG_MEMBER_KIND
 
+/* Fits the ridge to d. */
+cg_err cg_linear_fit(cg_model *m, cg_member *x, const cg_embedded *d);
 /* Of each network, whatever the others are: half of the classifier's output
  * for it against another less half of that for the other against it, up to a
  * constant. */
 cg_err cg_ranker_strengths(cg_model *m, cg_member *x, const cg_embedded *d,
                            double *strength);
+/* Fills a net's columns of d->h (n, d->width): from `first` on. */
+cg_err cg_net_embed(cg_model *m, cg_member *x, const cg_embedded *d,
+                    int first);
 /* Fills d->h (n, d->width). */
 cg_err cg_encoder_embed(cg_model *m, cg_member *x, const cg_embedded *d);
 

@@ -3,6 +3,7 @@
 #include "runtime/model.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "runtime/members.h"
@@ -34,11 +35,34 @@ static const struct kind {
 } kinds[] = {
 #define KIND(name) {cg_##name##_declare, cg_##name##_forward, \
                     cg_##name##_scores}
-    [CG_KIND_GRAPH] = KIND(graph), [CG_KIND_ENCODER] = KIND(encoder),
+    [CG_KIND_GRAPH] = KIND(graph), [CG_KIND_NET] = KIND(net),
+    [CG_KIND_ENCODER] = KIND(encoder),
     [CG_KIND_HEAD] = KIND(head),   [CG_KIND_RANKER] = KIND(ranker),
-    [CG_KIND_COST] = KIND(cost),
+    [CG_KIND_LINEAR] = KIND(linear), [CG_KIND_COST] = KIND(cost),
 #undef KIND
 };
+
+/* Part k of "a|b|c", from the first again behind the last. */
+static void part_of(const char *list, int k, char *part, size_t size)
+{
+    int parts = 1;
+    for (const char *s = list; *s; s++)
+        parts += *s == '|';
+    for (k %= parts; k > 0; list++)
+        k -= *list == '|';
+    snprintf(part, size, "%.*s", (int)strcspn(list, "|"), list);
+}
+
+/* Nets look at networks in different ways, in turn: those that err together
+ * say less together. */
+static cg_err choose_view(cg_model *m, cg_member *x, int k)
+{
+    char part[CG_CONFIG_TEXT_MAX];
+    part_of(m->config.inputs, k, part, sizeof part);
+    CG_TRY(cg_inputs_parse(&x->inputs, part));
+    part_of(m->config.structure, k, part, sizeof part);
+    return cg_structures_parse(&x->beside, part);
+}
 
 cg_err cg_model_new(cg_model **out, cg_dev *dev, const cg_config *config)
 {
@@ -48,14 +72,18 @@ cg_err cg_model_new(cg_model **out, cg_dev *dev, const cg_config *config)
     m->batcher = cg_batcher_new();
     m->flops_sd = 1;
     cg_err err = cg_inputs_parse(&m->inputs, config->inputs);
+    if (err == CG_OK)
+        err = cg_structures_parse(&m->ridge, config->ridge);
     if (err == CG_OK && config->cl_width % config->heads != 0)
         err = cg_fail(CG_EUSAGE, "cl_width = %d is not a multiple of heads = "
                       "%d", config->cl_width, config->heads);
-    for (int i = 0; i < CG_MEMBER_COUNT && err == CG_OK; i++) {
+    for (int i = 0, nets = 0; i < CG_MEMBER_COUNT && err == CG_OK; i++) {
         cg_member *x = &m->member[i];
         x->info = &cg_member_table[i];
         x->said_mean = x->said_sd = NAN;
         cg_params_init(&x->params, dev);
+        nets += x->info->kind == CG_KIND_NET;
+        err = choose_view(m, x, x->info->kind == CG_KIND_NET ? nets - 1 : 0);
         kinds[x->info->kind].declare(m, x);
     }
     if (err != CG_OK) {
@@ -71,7 +99,8 @@ cg_err cg_member_alloc(cg_model *m, cg_member *x)
     uint64_t k = (uint64_t)(x->info - cg_member_table);
     cg_rng r = cg_rng_make((uint64_t)m->config.seed,
                            (uint64_t)PARAM_STREAM << 48 | k);
-    return x->params.x ? CG_OK : cg_params_alloc(&x->params, cg_rng_next(&r));
+    return x->params.x ? cg_params_learn(&x->params)
+                       : cg_params_alloc(&x->params, cg_rng_next(&r));
 }
 
 void cg_model_free(cg_model *m)
@@ -82,6 +111,7 @@ void cg_model_free(cg_model *m)
         cg_params_free(&m->member[i].params);
     cg_batcher_free(m->batcher);
     cg_tape_free(&m->tape);
+    cg_families_free(&m->families);
     cg_pca_free(&m->pca);
     for (int i = 0; i < CG_CLUSTERS_NONE; i++)
         cg_fcm_free(&m->fcm[i]);
@@ -109,14 +139,29 @@ double cg_spectral_distance(cg_pick a, cg_pick b)
     return sqrt(sum);
 }
 
+/* Of its family, but Eq. 5 has one for all. */
+static const cg_label *label_of(const cg_model *m, const cg_member *x,
+                                const cg_embedded *d, uint32_t i)
+{
+    return x->label.kind == CG_LABEL_FLOPS || m->families.list.len == 0
+               ? &x->label : &m->families.list.data[d->kin.family[i]].label;
+}
+
+double cg_member_label(const cg_model *m, const cg_member *x,
+                       const cg_embedded *d, uint32_t i)
+{
+    return cg_label_of(label_of(m, x, d, i), d->e->accuracy[i],
+                       d->e->flops[i]);
+}
+
 void cg_member_loss(cg_model *m, cg_member *x, cg_tape *t, cg_var *y,
-                    const cg_examples *e)
+                    const cg_embedded *d, const uint32_t *idx, int n)
 {
     const cg_config *c = &m->config;
-    float *label = cg_xcalloc((size_t)e->n + 1, sizeof *label);
-    for (uint32_t i = 0; i < e->n; i++)
-        label[i] = (float)cg_label_of(&x->label, e->accuracy[i], e->flops[i]);
-    float *target = cg_model_upload(m, label, e->n);
+    float *label = cg_xcalloc((size_t)n + 1, sizeof *label);
+    for (int i = 0; i < n; i++)
+        label[i] = (float)cg_member_label(m, x, d, idx[i]);
+    float *target = cg_model_upload(m, label, (size_t)n);
     cg_xfree(label);
     if (c->loss == CG_WORD_LOSS_HUBER)
         cg_tape_huber(t, y, target, (float)c->huber_delta, 1);
@@ -214,13 +259,50 @@ cg_err cg_model_check(const cg_model *m, const cg_examples *e)
     return CG_OK;
 }
 
+void cg_model_describe(const cg_model *m, const cg_examples *e, cg_embedded *d)
+{
+    size_t size = (size_t)e->n * CG_STRUCTURE_COUNT;
+    double *x = cg_structures_of(e);
+    *d = (cg_embedded){.e = e, .width = 2 * m->config.cl_width};
+    d->s = cg_xcalloc(size + 1, sizeof *d->s);
+    cg_families_place(&m->families, e, x, &d->kin);
+    for (size_t i = 0; i < size; i++)
+        d->s[i] = (float)x[i];
+    cg_xfree(x);
+}
+
+/* The states of the nets, of a model without an encoder. */
+static cg_err embed_by_nets(cg_model *m, cg_embedded *d)
+{
+    int width = m->config.gnn_width, first = 0;
+    cg_err err = CG_OK;
+    for (int i = 0; i < CG_MEMBER_COUNT; i++)
+        d->nets += cg_member_table[i].kind == CG_KIND_NET &&
+                   m->member[i].trained;
+    d->width = d->nets * width;
+    if (d->nets == 0)
+        return CG_OK;
+    d->h = cg_xcalloc((size_t)d->e->n * (size_t)d->width + 1, sizeof *d->h);
+    for (int i = 0; i < CG_MEMBER_COUNT && err == CG_OK; i++) {
+        cg_member *x = &m->member[i];
+        if (x->info->kind != CG_KIND_NET || !x->trained)
+            continue;
+        err = cg_net_embed(m, x, d, first);
+        first += width;
+    }
+    if (err != CG_OK)
+        cg_embedded_free(d);
+    return err;
+}
+
 cg_err cg_model_embed(cg_model *m, const cg_examples *e, cg_embedded *d)
 {
     cg_member *x = &m->member[CG_MEMBER_encoder];
-    *d = (cg_embedded){.e = e, .width = 2 * m->config.cl_width};
+    *d = (cg_embedded){0};
     CG_TRY(cg_model_check(m, e));
+    cg_model_describe(m, e, d);
     if (!x->trained)
-        return CG_OK;
+        return embed_by_nets(m, d);
     d->h = cg_xcalloc((size_t)e->n * (size_t)d->width + 1, sizeof *d->h);
     cg_err err = cg_encoder_embed(m, x, d);
     for (int i = 0; i < CG_CLUSTERS_NONE && err == CG_OK; i++)
@@ -231,26 +313,39 @@ cg_err cg_model_embed(cg_model *m, const cg_examples *e, cg_embedded *d)
     return err;
 }
 
+/* Rows index[0 .. n) of x, `bytes` each; NULL of NULL. */
+static void *pick_rows(const void *x, const uint32_t *index, uint32_t n,
+                       size_t bytes)
+{
+    unsigned char *to = x ? cg_xcalloc((size_t)n + 1, bytes + 1) : NULL;
+    for (uint32_t i = 0; i < n && x; i++)
+        memcpy(to + i * bytes, (const unsigned char *)x + index[i] * bytes,
+               bytes);
+    return to;
+}
+
 void cg_embedded_pick(const cg_embedded *d, const uint32_t *index, uint32_t n,
                       cg_examples *e, cg_embedded *out)
 {
     *e = cg_examples_pick(d->e, index, n);
-    *out = (cg_embedded){.e = e, .width = d->width};
-    for (int k = -1; k < CG_CLUSTERS_NONE; k++) {
-        const float *from = k < 0 ? d->h : d->u[k];
-        size_t cols = k < 0 ? (size_t)d->width : d->clusters[k];
-        float *to = from ? cg_xcalloc(n * cols + 1, sizeof *to) : NULL;
-        for (uint32_t i = 0; i < n && from; i++)
-            memcpy(to + i * cols, from + index[i] * cols, cols * sizeof *to);
-        if (k < 0)
-            out->h = to;
-        else
-            out->u[k] = to, out->clusters[k] = cols;
+    *out = (cg_embedded){
+        .e = e, .width = d->width, .nets = d->nets,
+        .s = pick_rows(d->s, index, n, CG_STRUCTURE_COUNT * sizeof *d->s),
+        .kin = {pick_rows(d->kin.family, index, n, sizeof(uint32_t)),
+                pick_rows(d->kin.distance, index, n, sizeof(double)),
+                pick_rows(d->kin.strange, index, n, sizeof(double))},
+        .h = pick_rows(d->h, index, n, (size_t)d->width * sizeof *d->h)};
+    for (int k = 0; k < CG_CLUSTERS_NONE; k++) {
+        out->clusters[k] = d->clusters[k];
+        out->u[k] = pick_rows(d->u[k], index, n,
+                              d->clusters[k] * sizeof *d->u[k]);
     }
 }
 
 void cg_embedded_free(cg_embedded *d)
 {
+    cg_xfree(d->s);
+    cg_kinship_free(&d->kin);
     cg_xfree(d->h);
     for (int i = 0; i < CG_CLUSTERS_NONE; i++)
         cg_xfree(d->u[i]);
@@ -259,9 +354,17 @@ void cg_embedded_free(cg_embedded *d)
 
 /* -- scores ---------------------------------------------------------------- */
 
+bool cg_member_sees_graphs(const cg_member *x)
+{
+    return x->info->kind == CG_KIND_GRAPH || x->info->kind == CG_KIND_NET ||
+           x->info->kind == CG_KIND_ENCODER;
+}
+
 bool cg_member_regresses(const cg_member *x)
 {
-    return x->info->kind == CG_KIND_GRAPH || x->info->kind == CG_KIND_HEAD;
+    cg_member_kind k = x->info->kind;
+    return cg_member_sees_graphs(x) ? k != CG_KIND_ENCODER
+                                    : k == CG_KIND_HEAD || k == CG_KIND_LINEAR;
 }
 
 cg_err cg_regressor_scores(cg_model *m, cg_member *x, const cg_embedded *d,
@@ -292,7 +395,8 @@ void cg_model_accuracy(const cg_model *m, cg_member_id id,
     bool regressor = cg_member_regresses(x);
     for (uint32_t i = 0; i < d->e->n; i++) {
         double a = x->label.kind == CG_LABEL_FLOPS ? score[i]
-            : cg_label_accuracy(&x->label, score[i], d->e->flops[i]);
+            : cg_label_accuracy(label_of(m, x, d, i), score[i],
+                                d->e->flops[i]);
         accuracy[i] = regressor ? fmin(100, fmax(0, a)) : NAN;
     }
 }

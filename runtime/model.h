@@ -9,15 +9,15 @@
 #define CG_RUNTIME_MODEL_H
 
 #include "runtime/config.h"
-#include "runtime/examples.h"
 #include "runtime/fcm.h"
 #include "runtime/inputs.h"
-#include "runtime/label.h"
+#include "runtime/family.h"
 #include "runtime/nets.h"
 #include "runtime/pca.h"
 
 typedef enum cg_member_kind {
-    CG_KIND_GRAPH, CG_KIND_ENCODER, CG_KIND_HEAD, CG_KIND_RANKER, CG_KIND_COST
+    CG_KIND_GRAPH, CG_KIND_NET, CG_KIND_ENCODER, CG_KIND_HEAD, CG_KIND_RANKER,
+    CG_KIND_LINEAR, CG_KIND_COST
 } cg_member_kind;
 
 typedef enum cg_clusters { /* whose number of clusters and m */
@@ -48,7 +48,9 @@ typedef struct cg_member {
     bool trained;     /* else it is not part of the model */
     cg_params params;
     cg_label label;
-    size_t embed;     /* GRAPH, ENCODER */
+    size_t embed;     /* of who sees graphs */
+    cg_inputs inputs; /* that it uses of the model's */
+    cg_structures beside; /* what its regressor reads besides */
     cg_gnn gnn;
     cg_transformer transformer;
     cg_mlp head, project, cost;
@@ -65,10 +67,12 @@ typedef struct cg_model {
     cg_dev *dev;
     cg_config config;
     cg_inputs inputs;
+    cg_structures ridge;           /* what it reads */
+    cg_families families;          /* that it was trained on */
     cg_batcher *batcher;
     cg_tape tape;                  /* for predictions */
     cg_batch batch;                /* what the step at hand runs on: tapes */
-    cg_sparse next;                /* point into these */
+    cg_csr next;                   /* point into these */
     cg_member member[CG_MEMBER_COUNT];
     bool tuned;                    /* by cg_finetune_model: it has weights */
     double flops_mean, flops_sd;   /* of log10 FLOPs of the training set */
@@ -102,7 +106,12 @@ cg_err cg_model_load(cg_model **m, cg_dev *dev, const char *path,
 typedef struct cg_embedded {
     const cg_examples *e;
     int width;
-    float *h;                    /* (n, width); NULL without an encoder */
+    float *s;                    /* (n, CG_STRUCTURE_COUNT) standardised */
+    cg_kinship kin;              /* to the families of the model */
+    float *h;                    /* (n, width): the encoder's embedding; of a
+                                    model without one the states of its nets
+                                    side by side; NULL: it has none either */
+    int nets;                    /* that h holds */
     float *u[CG_CLUSTERS_NONE];  /* (n, clusters[k]); NULL where there are none */
     size_t clusters[CG_CLUSTERS_NONE];
 } cg_embedded;

@@ -80,6 +80,25 @@ static void add_member(writer *w, const cg_member *x, bool moments)
     add(w, name, "step", CG_TENSOR_I64, 1, 1, step);
 }
 
+static void add_families(writer *w)
+{
+    const cg_families *f = &w->m->families;
+    for (size_t i = 0; i < f->list.len; i++) {
+        const cg_family *one = &f->list.data[i];
+        char prefix[64];
+        double *label = own(w, cg_xcalloc(3, sizeof *label));
+        label[0] = one->label.kind;
+        label[1] = one->label.mean;
+        label[2] = one->label.sd;
+        snprintf(prefix, sizeof prefix, "family.%zu", i);
+        add(w, prefix, "label", CG_TENSOR_F64, 1, 3, label);
+        add(w, prefix, "structure.mean", CG_TENSOR_F64, 1, CG_STRUCTURE_COUNT,
+            one->structure.mean);
+        add(w, prefix, "structure.sd", CG_TENSOR_F64, 1, CG_STRUCTURE_COUNT,
+            one->structure.sd);
+    }
+}
+
 static void add_shared(writer *w)
 {
     static const char *const names[] = {"fcm.regressor", "fcm.ranker"};
@@ -103,21 +122,45 @@ static void add_shared(writer *w)
     }
 }
 
-/* What the rows of an embedding stand for: names, one a line. */
-static char *input_names(const cg_inputs *in)
+/* Names, one a line: what the rows of an embedding, the columns of the
+ * families' structure, and the families are. */
+typedef struct line_lists {
+    char *inputs, *structure, *families;
+} line_lists;
+
+static char *print_names(const cg_model *m,
+                         void (*print)(FILE *f, const cg_model *m))
 {
     char *text = NULL;
     size_t len = 0;
     FILE *f = open_memstream(&text, &len);
     if (!f)
         abort();
-    for (int k = 0; k < in->width; k++) {
-        char name[80];
-        cg_inputs_name(in, k, name, sizeof name);
-        fprintf(f, "%s\n", name);
-    }
+    print(f, m);
     fclose(f);
     return text;
+}
+
+static void print_inputs(FILE *f, const cg_model *m)
+{
+    for (int k = 0; k < m->inputs.width; k++) {
+        char name[80];
+        cg_inputs_name(&m->inputs, k, name, sizeof name);
+        fprintf(f, "%s\n", name);
+    }
+}
+
+static void print_structure(FILE *f, const cg_model *m)
+{
+    (void)m;
+    for (int k = 0; k < CG_STRUCTURE_COUNT; k++)
+        fprintf(f, "%s\n", cg_structure_name[k]);
+}
+
+static void print_families(FILE *f, const cg_model *m)
+{
+    for (size_t i = 0; i < m->families.list.len; i++)
+        fprintf(f, "%s\n", m->families.list.data[i].name);
 }
 
 cg_err cg_model_save(const cg_model *m, const char *path,
@@ -131,23 +174,29 @@ cg_err cg_model_save(const cg_model *m, const char *path,
             add_member(&w, x, !x->trained);
         add_opinion(&w, x);
     }
+    add_families(&w);
     add_shared(&w);
     cg_err err = cg_dev_sync(m->dev);
     char *config = own(&w, cg_config_print(&m->config));
-    char *inputs = input_names(&m->inputs);
-    cg_tensor_meta meta[4] = {{"format", FORMAT}, {"config", config},
-                              {"inputs", inputs}};
+    line_lists n = {print_names(m, print_inputs), print_names(m, print_structure),
+               print_names(m, print_families)};
+    cg_tensor_meta meta[6] = {{"format", FORMAT}, {"config", config},
+                              {"inputs", n.inputs},
+                              {"structure", n.structure},
+                              {"families", n.families}};
     if (progress) {
         snprintf(where, sizeof where, "%d %d %" PRIx64, progress->stage,
                  progress->epochs, progress->data);
-        meta[3] = (cg_tensor_meta){"progress", where};
+        meta[5] = (cg_tensor_meta){"progress", where};
     }
     if (err == CG_OK)
         err = cg_tensors_write(path, w.tensors.data, w.tensors.len, meta,
-                               progress ? 4 : 3);
+                               progress ? 6 : 5);
     for (size_t i = 0; i < w.owned.len; i++)
         cg_xfree(w.owned.data[i]);
-    free(inputs);
+    free(n.inputs);
+    free(n.structure);
+    free(n.families);
     cg_array_free(&w.owned);
     cg_array_free(&w.tensors);
     return err;
@@ -185,35 +234,33 @@ static cg_err missing(const reader *r, const char *prefix, const char *name)
 
 /* Rows of the file that this program still knows, by the name of the input;
  * inputs that are new since get zeros. */
-static void read_rows(const reader *r, const cg_tensor *t, const cg_param *q,
-                      float *values)
+static void read_rows(const reader *r, const cg_tensor *t, const cg_var *v)
 {
-    size_t cols = (size_t)q->var.cols;
-    memset(values + q->offset, 0, (size_t)q->var.rows * cols * 4);
+    size_t cols = (size_t)v->cols;
     for (int64_t i = 0; i < t->shape[0] && i < r->n_rows; i++)
         if (r->row[i] >= 0)
-            memcpy(values + q->offset + (size_t)r->row[i] * cols,
-                   (const float *)t->data + (size_t)i * cols, cols * 4);
+            cg_dev_upload(r->m->dev, v->x + (size_t)r->row[i] * cols,
+                          (const float *)t->data + (size_t)i * cols, cols * 4);
 }
 
-static cg_err read_values(const reader *r, cg_member *x, float *values)
+/* From the file's own memory, which stays until all is read. */
+static cg_err read_values(const reader *r, cg_member *x)
 {
     for (size_t i = 0; i < x->params.list.len; i++) {
         const cg_param *q = &x->params.list.data[i];
         const cg_tensor *t;
-        bool inputs = i == x->embed && (x->info->kind == CG_KIND_GRAPH ||
-                                        x->info->kind == CG_KIND_ENCODER);
+        bool inputs = i == x->embed && cg_member_sees_graphs(x);
         CG_TRY(want(r, x->info->name, q->name, CG_TENSOR_F32,
                     inputs ? r->n_rows : q->var.rows, q->var.cols, &t));
         if (!t)
             return missing(r, x->info->name, q->name);
         if (inputs)
-            read_rows(r, t, q, values);
+            read_rows(r, t, &q->var);
         else
-            memcpy(values + q->offset, t->data,
-                   (size_t)q->var.rows * (size_t)q->var.cols * 4);
+            cg_dev_upload(r->m->dev, q->var.x, t->data,
+                          (size_t)q->var.rows * (size_t)q->var.cols * 4);
     }
-    return CG_OK;
+    return cg_dev_sync(r->m->dev);
 }
 
 static cg_err read_moments(const reader *r, cg_member *x)
@@ -227,6 +274,7 @@ static cg_err read_moments(const reader *r, cg_member *x)
         x->trained = true;
         return CG_OK;
     }
+    CG_TRY(cg_params_learn(p));
     cg_dev_upload(r->m->dev, p->moments, both->data, 2 * p->n * 4);
     p->step = *(const int64_t *)step->data;
     return cg_dev_sync(r->m->dev);
@@ -253,26 +301,26 @@ static cg_err read_opinion(const reader *r, cg_member *x)
     return CG_OK;
 }
 
+static cg_err read_label(const reader *r, const char *prefix,
+                         const cg_tensor *t, cg_label *out)
+{
+    const double *y = t->data;
+    if (!(y[0] >= CG_LABEL_ACCURACY && y[0] <= CG_LABEL_FLOPS && y[2] > 0))
+        return cg_fail(CG_EFORMAT, "%s: tensor %s.label is no label", r->path,
+                       prefix);
+    *out = (cg_label){(cg_label_kind)y[0], y[1], y[2]};
+    return CG_OK;
+}
+
 static cg_err read_member(const reader *r, cg_member *x)
 {
     const cg_tensor *label;
     CG_TRY(want(r, x->info->name, "label", CG_TENSOR_F64, 1, 3, &label));
     if (!label)
         return CG_OK; /* not part of this model */
-    const double *y = label->data;
-    if (!(y[0] >= CG_LABEL_ACCURACY && y[0] <= CG_LABEL_FLOPS && y[2] > 0))
-        return cg_fail(CG_EFORMAT, "%s: tensor %s.label is no label", r->path,
-                       x->info->name);
-    x->label = (cg_label){(cg_label_kind)y[0], y[1], y[2]};
-    CG_TRY(cg_member_alloc(r->m, x));
-    float *values = cg_xcalloc(x->params.n + 1, sizeof *values);
-    cg_err err = read_values(r, x, values);
-    if (err == CG_OK) {
-        cg_dev_upload(r->m->dev, x->params.x, values, x->params.n * 4);
-        err = cg_dev_sync(r->m->dev);
-    }
-    cg_xfree(values);
-    CG_TRY(err);
+    CG_TRY(read_label(r, x->info->name, label, &x->label));
+    CG_TRY(cg_params_place(&x->params));
+    CG_TRY(read_values(r, x));
     return read_moments(r, x);
 }
 
@@ -363,6 +411,65 @@ static cg_err read_all(reader *r, const char *inputs)
     return read_shared(r);
 }
 
+/* Line k of a text; its length, -1 where there are fewer. */
+static int line_of(const char *text, size_t k, const char **line)
+{
+    for (; *text && k > 0; k--)
+        text += strcspn(text, "\n"), text += *text == '\n';
+    *line = text;
+    return *text ? (int)strcspn(text, "\n") : -1;
+}
+
+static int structure_of(const char *name, int len)
+{
+    for (int k = 0; k < CG_STRUCTURE_COUNT; k++)
+        if (strlen(cg_structure_name[k]) == (size_t)len &&
+            memcmp(cg_structure_name[k], name, (size_t)len) == 0)
+            return k;
+    return -1;
+}
+
+static cg_err read_family(const reader *r, size_t i, const char *structure,
+                          cg_family *one)
+{
+    const cg_tensor *label, *mean, *sd;
+    const char *name;
+    char prefix[64];
+    snprintf(prefix, sizeof prefix, "family.%zu", i);
+    CG_TRY(want(r, prefix, "label", CG_TENSOR_F64, 1, 3, &label));
+    CG_TRY(want(r, prefix, "structure.mean", CG_TENSOR_F64, 1, -1, &mean));
+    CG_TRY(want(r, prefix, "structure.sd", CG_TENSOR_F64, 1, -1, &sd));
+    if (!label || !mean || !sd || mean->shape[1] != sd->shape[1])
+        return cg_fail(CG_EFORMAT, "%s: tensors %s are not whole", r->path,
+                       prefix);
+    CG_TRY(read_label(r, prefix, label, &one->label));
+    for (int64_t c = 0; c < mean->shape[1]; c++) {
+        int len = line_of(structure, (size_t)c, &name);
+        int k = len < 0 ? -1 : structure_of(name, len);
+        if (k < 0)
+            continue; /* no longer known */
+        one->structure.mean[k] = ((const double *)mean->data)[c];
+        one->structure.sd[k] = ((const double *)sd->data)[c];
+    }
+    return CG_OK;
+}
+
+static cg_err read_families(const reader *r, const char *structure,
+                            const char *families)
+{
+    cg_families *f = &r->m->families;
+    const char *name;
+    int len;
+    for (size_t i = 0; (len = line_of(families, i, &name)) >= 0; i++) {
+        cg_family one = {0};
+        snprintf(one.name, sizeof one.name, "%.*s", len, name);
+        CG_TRY(read_family(r, i, structure, &one));
+        cg_array_push(&f->list, one);
+    }
+    cg_families_join(f);
+    return CG_OK;
+}
+
 static cg_err read_progress(const char *path, const char *text,
                             cg_progress *out)
 {
@@ -391,7 +498,11 @@ static cg_err load(cg_model **m, cg_dev *dev, const char *path,
     CG_TRY(cg_config_parse(&c, config, path));
     CG_TRY(cg_model_new(m, dev, &c));
     reader r = {.m = *m, .t = t, .path = path};
+    const char *structure = cg_tensors_meta(t, "structure");
+    const char *families = cg_tensors_meta(t, "families");
     cg_err err = read_all(&r, inputs);
+    if (err == CG_OK && structure && families)
+        err = read_families(&r, structure, families);
     if (err != CG_OK) {
         cg_model_free(*m);
         *m = NULL;

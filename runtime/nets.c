@@ -82,7 +82,7 @@ void cg_gnn_declare(cg_gnn *g, cg_params *p, const char *prefix,
     }
 }
 
-static cg_var *graphconv(cg_tape *t, const cg_sparse *s, cg_var *x, cg_var *w,
+static cg_var *graphconv(cg_tape *t, const cg_csr *s, cg_var *x, cg_var *w,
                          cg_var *b)
 {
     cg_var *z = cg_tape_linear(t, x, w, NULL, CG_ACT_NONE);
@@ -90,7 +90,7 @@ static cg_var *graphconv(cg_tape *t, const cg_sparse *s, cg_var *x, cg_var *w,
     return cg_tape_propagate(t, s, z, b, CG_ACT_RELU);
 }
 
-static cg_var *gcn(cg_tape *t, const cg_sparse *s, cg_var *x, cg_var *w,
+static cg_var *gcn(cg_tape *t, const cg_csr *s, cg_var *x, cg_var *w,
                    cg_var *b)
 {
     cg_var *z = cg_tape_linear(t, x, w, NULL, CG_ACT_NONE);
@@ -102,7 +102,7 @@ cg_var *cg_gnn_forward(const cg_gnn *g, cg_params *p, cg_tape *t,
 {
     assert(batch->rounds == g->layers);
     for (int k = 0; k < g->layers; k++) {
-        const cg_sparse *s = &batch->message[k];
+        const cg_csr *s = &batch->message[k];
         cg_var *before = x;
         cg_var *w = cg_params_var(p, g->w[k]), *b = cg_params_var(p, g->b[k]);
         if (g->message == CG_MESSAGE_GRAPHCONV) {
@@ -156,7 +156,7 @@ cg_var *cg_transformer_forward(const cg_transformer *f, cg_params *p,
                                cg_tape *t, const cg_batch *b, cg_var *x)
 {
 #define V(name) cg_params_var(p, f->name)
-    const cg_sparse *row = &b->token_row;
+    const cg_csr *row = &b->token_row;
     /* up to here a row is a token of the batch, from here of one graph */
     x = cg_tape_linear(t, x, V(up_w), V(up_b), CG_ACT_NONE);
     cg_var *qkv = cg_tape_linear(t, x, V(qkv_w), V(qkv_b), CG_ACT_NONE);

@@ -58,25 +58,39 @@ static void draw(const cg_param *q, uint64_t seed, uint64_t stream, float *x)
         x[i] = (float)(bound * (2 * cg_rng_uniform(&r) - 1));
 }
 
-static cg_err make_blocks(cg_params *p)
+cg_err cg_params_place(cg_params *p)
+{
+    assert(!p->x);
+    CG_TRY(cg_dev_alloc(p->dev, p->n * sizeof(float), (void **)&p->x));
+    for (size_t i = 0; i < p->list.len; i++)
+        p->list.data[i].var.x = p->x + p->list.data[i].offset;
+    return CG_OK;
+}
+
+cg_err cg_params_learn(cg_params *p)
 {
     size_t bytes = p->n * sizeof(float);
-    CG_TRY(cg_dev_alloc(p->dev, bytes, (void **)&p->x));
-    CG_TRY(cg_dev_alloc(p->dev, bytes, (void **)&p->dx));
-    CG_TRY(cg_dev_alloc(p->dev, 2 * bytes, (void **)&p->moments));
-    return cg_dev_alloc(p->dev, sizeof(float), (void **)&p->sumsq);
+    assert(p->x);
+    if (p->sumsq)
+        return CG_OK;
+    if (!p->dx)
+        CG_TRY(cg_dev_alloc(p->dev, bytes, (void **)&p->dx));
+    if (!p->moments)
+        CG_TRY(cg_dev_alloc(p->dev, 2 * bytes, (void **)&p->moments));
+    CG_TRY(cg_dev_alloc(p->dev, sizeof(float), (void **)&p->sumsq));
+    for (size_t i = 0; i < p->list.len; i++)
+        p->list.data[i].var.dx = p->dx + p->list.data[i].offset;
+    return CG_OK;
 }
 
 cg_err cg_params_alloc(cg_params *p, uint64_t seed)
 {
-    assert(!p->x);
-    CG_TRY(make_blocks(p));
+    CG_TRY(cg_params_place(p));
+    CG_TRY(cg_params_learn(p));
     float *host = cg_xcalloc(p->n, sizeof *host);
     for (size_t i = 0; i < p->list.len; i++) {
-        cg_param *q = &p->list.data[i];
+        const cg_param *q = &p->list.data[i];
         draw(q, seed, i, host + q->offset);
-        q->var.x = p->x + q->offset;
-        q->var.dx = p->dx + q->offset;
     }
     cg_dev_upload(p->dev, p->x, host, p->n * sizeof *host);
     cg_err err = cg_dev_sync(p->dev);

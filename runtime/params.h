@@ -28,14 +28,15 @@ typedef struct cg_param {
     cg_init init;
     int fan;        /* for FAN_IN */
     size_t offset;  /* floats into the block */
-    cg_var var;     /* set by cg_params_alloc */
+    cg_var var;     /* x: set by cg_params_place; dx: by cg_params_learn */
 } cg_param;
 
 typedef struct cg_params {
     cg_dev *dev;
     CG_ARRAY(cg_param) list;
     size_t n;       /* floats; matrices start at multiples of 16 */
-    float *x, *dx;  /* (n) */
+    float *x;       /* (n) */
+    float *dx;      /* (n); this and what follows only where it learns */
     float *moments; /* (2, n): m, then v */
     float *sumsq;   /* scalar of the device */
     int64_t step;   /* updates so far */
@@ -43,12 +44,18 @@ typedef struct cg_params {
 
 void cg_params_init(cg_params *p, cg_dev *dev);
 /* Declares a matrix; the name is copied and must be new. Returns its index:
- * before cg_params_alloc the list may move, afterwards &p->list.data[i].var
+ * before cg_params_place the list may move, afterwards &p->list.data[i].var
  * stays. */
 size_t cg_params_add(cg_params *p, const char *name, int rows, int cols,
                      cg_init init, int fan);
-/* Makes the blocks and draws initial values: parameter k from stream k of the
- * seed, the same on every machine. */
+/* Memory for the values, all zero, for who has them from elsewhere. Enough to
+ * predict with: no gradient is wanted of any matrix. */
+cg_err cg_params_place(cg_params *p);
+/* Memory to learn in as well: gradients, and moments that are zero. Nothing
+ * happens where there is some. */
+cg_err cg_params_learn(cg_params *p);
+/* Both, and draws initial values: parameter k from stream k of the seed, the
+ * same on every machine. */
 cg_err cg_params_alloc(cg_params *p, uint64_t seed);
 void cg_params_free(cg_params *p); /* zeroed is fine, after an error too */
 

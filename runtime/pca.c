@@ -134,7 +134,7 @@ static void scale_columns(const cg_pca *p, size_t n, double *z)
 
 static cg_err apply(const cg_pca *p, const rows *r, bool whiten, double *z)
 {
-    CG_TRY(cg_linalg_open());
+    CG_TRY(cg_products_open());
     double *block = cg_xcalloc(BLOCK * r->d, sizeof *block);
     for (size_t first = 0; first < r->n; first += BLOCK) {
         size_t len = centred(r, p->mean, first, block);

@@ -82,13 +82,13 @@ typedef struct cg_groups {
 cg_var *cg_tape_linear(cg_tape *t, cg_var *x, cg_var *w, cg_var *b,
                        cg_act act);
 /* act(s x + b): message passing, gathering, pooling by s. */
-cg_var *cg_tape_propagate(cg_tape *t, const cg_sparse *s, cg_var *x, cg_var *b,
+cg_var *cg_tape_propagate(cg_tape *t, const cg_csr *s, cg_var *x, cg_var *b,
                           cg_act act);
 cg_var *cg_tape_layernorm(cg_tape *t, cg_var *x, cg_var *gamma, cg_var *beta);
 cg_var *cg_tape_dropout(cg_tape *t, cg_var *x, float p);
 /* (n_tokens, heads * dim) from qkv (n, 3 * heads * dim); `row` (n_tokens, n)
  * holds one 1 in each row, at g->row. */
-cg_var *cg_tape_attention(cg_tape *t, const cg_groups *g, const cg_sparse *row,
+cg_var *cg_tape_attention(cg_tape *t, const cg_groups *g, const cg_csr *row,
                           cg_var *qkv, int heads, float p);
 cg_var *cg_tape_add(cg_tape *t, cg_var *a, cg_var *b);
 /* columns side by side */

@@ -37,6 +37,12 @@ static void forward(void *user, cg_tape *t, const uint32_t *idx, int n)
     cg_member_forward(s->m, s->x, s->train, t, idx, n);
 }
 
+static void ahead(void *user, const uint32_t *idx, uint32_t n, int batch)
+{
+    stage *s = user;
+    cg_member_ahead(s->m, s->x, s->train, idx, n, batch);
+}
+
 static cg_err validate(void *user, double *out)
 {
     stage *s = user;
@@ -84,7 +90,7 @@ cg_fit_opts cg_member_fit_opts(const cg_model *m, const cg_member *x)
         .cosine = c->schedule == CG_WORD_SCHEDULE_COSINE,
         .warmup = c->warmup,
         .seed = seed_of(m, FIT_STREAM, (uint64_t)(x->info - cg_member_table))};
-    if (x->info->kind == CG_KIND_GRAPH)
+    if (x->info->kind == CG_KIND_GRAPH || x->info->kind == CG_KIND_NET)
         o.epochs = c->epochs, o.batch = c->batch, lr = c->lr;
     if (x->info->kind == CG_KIND_ENCODER)
         o.epochs = c->cl_epochs, o.batch = c->cl_batch, lr = c->cl_lr;
@@ -94,18 +100,64 @@ cg_fit_opts cg_member_fit_opts(const cg_model *m, const cg_member *x)
     return o;
 }
 
+/* Marks the inputs that some network of these sets has. */
+static void mark_seen(const cg_model *m, const cg_set *set, bool *seen)
+{
+    size_t w = (size_t)m->inputs.width;
+    float *x = cg_xcalloc(w + 1, sizeof *x);
+    for (uint32_t i = 0; i < set->n_tokens; i++) {
+        cg_inputs_fill(&m->inputs, &m->inputs, &set->token[i], x);
+        for (size_t k = 0; k < w; k++)
+            seen[k] |= x[k] != 0;
+    }
+    cg_xfree(x);
+}
+
+/* Inputs that training never sees would keep the random values they start
+ * with: networks of another family would be judged by chance. */
+static cg_err mute_unseen(cg_model *m, cg_member *x, const cg_examples *e)
+{
+    if (!cg_member_sees_graphs(x))
+        return CG_OK;
+    cg_params *p = &x->params;
+    const cg_var *embed = cg_params_var(p, x->embed);
+    size_t cols = (size_t)embed->cols, rows = (size_t)embed->rows;
+    float *value = cg_xcalloc(rows * cols + 1, sizeof *value);
+    bool *seen = cg_xcalloc(rows + 1, sizeof *seen);
+    const cg_set *last = NULL;
+    for (uint32_t i = 0; i < e->n && i < 4096; i++)
+        if (e->pick[i].set != last)
+            mark_seen(m, last = e->pick[i].set, seen);
+    cg_dev_download(m->dev, value, embed->x, rows * cols * sizeof *value);
+    cg_err err = cg_dev_sync(m->dev);
+    for (size_t k = 0; k < rows; k++)
+        if (!seen[k])
+            memset(value + k * cols, 0, cols * sizeof *value);
+    cg_dev_upload(m->dev, embed->x, value, rows * cols * sizeof *value);
+    cg_xfree(seen);
+    cg_err sync = cg_dev_sync(m->dev);
+    cg_xfree(value);
+    return err == CG_OK ? sync : err;
+}
+
 static cg_err fit_member(stage *s, int done)
 {
     cg_fit_opts o = cg_member_fit_opts(s->m, s->x);
     cg_fit_task task = {
         .user = s, .name = s->x->info->line, .n_items = s->train->e->n,
         .params = &s->x->params, .forward = forward,
+        .ahead = ahead,
         .validate = s->x->info->kind == CG_KIND_ENCODER || !s->valid->e->n
                         ? NULL : validate};
     cg_fit_hooks hooks = {.user = s, .progress = progress,
                           .checkpoint = checkpoint,
                           .trace = s->hooks->trace ? trace : NULL};
+    bool fresh = s->x->params.x == NULL;
     CG_TRY(cg_member_alloc(s->m, s->x));
+    if (s->x->info->kind == CG_KIND_LINEAR)
+        return cg_linear_fit(s->m, s->x, s->train);
+    if (fresh && s->m->config.mute_unseen)
+        CG_TRY(mute_unseen(s->m, s->x, s->train->e));
     return cg_fit(s->m->dev, &task, &o, done, &hooks);
 }
 
@@ -124,17 +176,39 @@ static void note(const cg_train_hooks *hooks, const char *text)
         hooks->note(hooks->user, text);
 }
 
-/* Those networks of d that a member learns from: with Eq. 5 the ones that
- * did not fail. *e and *out are the caller's to free. */
-static void choose(const cg_embedded *d, bool flops_label, cg_examples *e,
-                   cg_embedded *out)
+/* How often a family of `n` networks is seen in the time that the largest one
+ * is seen once. */
+static double repeats(size_t n, size_t most, double balance)
 {
-    uint32_t n = 0, *keep = cg_xcalloc((size_t)d->e->n + 1, sizeof *keep);
+    return pow((double)most / (double)n, 1 - balance);
+}
+
+/* Those networks of d that a member learns from, families by their balance:
+ * with Eq. 5 the ones that did not fail. Each network of a family is there
+ * `repeats` times, rounded so that their sum is right. *e and *out are the
+ * caller's to free. */
+static void choose(const cg_model *m, const cg_embedded *d, bool flops_label,
+                   cg_examples *e, cg_embedded *out)
+{
+    size_t families = m->families.list.len, most = 0;
+    size_t *count = cg_xcalloc(families + 1, sizeof *count);
+    double *due = cg_xcalloc(families + 1, sizeof *due);
+    CG_ARRAY(uint32_t) keep = {0};
     for (uint32_t i = 0; i < d->e->n; i++)
-        if (!flops_label || d->e->accuracy[i] >= CG_LABEL_FLOPS_LEAST)
-            keep[n++] = i;
-    cg_embedded_pick(d, keep, n, e, out);
-    cg_xfree(keep);
+        if (++count[d->kin.family[i]] > most)
+            most = count[d->kin.family[i]];
+    for (uint32_t i = 0; i < d->e->n; i++) {
+        uint32_t f = d->kin.family[i];
+        if (flops_label && d->e->accuracy[i] < CG_LABEL_FLOPS_LEAST)
+            continue;
+        due[f] += repeats(count[f], most, m->config.balance);
+        for (; due[f] >= 1 - 1e-9; due[f] -= 1)
+            cg_array_push(&keep, i);
+    }
+    cg_embedded_pick(d, keep.data, (uint32_t)keep.len, e, out);
+    cg_array_free(&keep);
+    cg_xfree(count);
+    cg_xfree(due);
 }
 
 /* -- clusters -------------------------------------------------------------- */
@@ -231,7 +305,7 @@ static cg_err run_stage(stage *s, int stages, int done)
     cg_embedded chosen;
     const cg_embedded *all = s->train;
     cg_label_kind kind = label_kind(s->m, s->x);
-    choose(all, kind == CG_LABEL_FLOPS, &e, &chosen);
+    choose(s->m, all, kind == CG_LABEL_FLOPS, &e, &chosen);
     cg_err err = CG_OK;
     if (e.n < 2)
         err = cg_fail(CG_EFORMAT, "%s: %u networks to train on are too few",
@@ -282,13 +356,19 @@ cg_err cg_train(cg_model *m, const cg_split *split, const cg_progress *from,
     if (!(m->flops_sd > 0))
         m->flops_sd = 1;
     cg_xfree(log_flops);
+    double *structure = cg_structures_of(&split->train);
+    cg_families_fit(&m->families, &split->train, structure,
+                    (cg_label_kind)(m->config.label - CG_WORD_LABEL_ACCURACY));
+    cg_xfree(structure);
     cg_err err = CG_OK;
     for (int i = from->stage; i < stages && err == CG_OK; i++) {
         stage s = {m, &m->member[list[i]], &train, &valid, hooks, i, data};
         if (reads_embedding(s.x))
             err = prepare(m, split, &train, &valid, hooks);
-        else if (!train.e)
-            train.e = &split->train, valid.e = &split->valid;
+        else if (!train.e) {
+            cg_model_describe(m, &split->train, &train);
+            cg_model_describe(m, &split->valid, &valid);
+        }
         if (err == CG_OK)
             err = run_stage(&s, stages, i == from->stage ? from->epochs : 0);
         cg_progress done = {i + 1, 0, data};

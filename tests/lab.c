@@ -54,9 +54,7 @@ void *lab_put(lab *l, const void *src, size_t bytes)
 
 /* -- sparse matrices, groups ---------------------------------------------- */
 
-/* rows of a dense matrix, `step` from row to row and `skip` within one */
-static cg_csr csr_of(lab *l, int rows, int cols, const float *x, int step,
-                     int skip, bool ones)
+cg_csr lab_sparse(lab *l, int rows, int cols, const float *x, bool ones)
 {
     size_t most = (size_t)rows * (size_t)cols;
     int32_t *start = cg_xcalloc((size_t)rows + 1, sizeof *start);
@@ -65,9 +63,9 @@ static cg_csr csr_of(lab *l, int rows, int cols, const float *x, int step,
     int n = 0;
     for (int r = 0; r < rows; r++) {
         for (int c = 0; c < cols; c++)
-            if (x[r * step + c * skip] != 0) {
+            if (x[r * cols + c] != 0) {
                 col[n] = c;
-                val[n++] = x[r * step + c * skip];
+                val[n++] = x[r * cols + c];
             }
         start[r + 1] = n;
     }
@@ -82,14 +80,8 @@ static cg_csr csr_of(lab *l, int rows, int cols, const float *x, int step,
     return m;
 }
 
-cg_sparse lab_sparse(lab *l, int rows, int cols, const float *dense, bool ones)
-{
-    return (cg_sparse){ csr_of(l, rows, cols, dense, cols, 1, ones),
-                        csr_of(l, cols, rows, dense, 1, cols, ones) };
-}
-
 cg_groups lab_groups(lab *l, int n, const int *size, const int32_t *row,
-                     const float *count, int n_rows, cg_sparse *gather)
+                     const float *count, int n_rows, cg_csr *gather)
 {
     int32_t *start = cg_xcalloc((size_t)n + 1, sizeof *start);
     int64_t *square = cg_xcalloc((size_t)n + 1, sizeof *square);

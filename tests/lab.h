@@ -13,7 +13,7 @@ typedef struct lab {
     cg_params params;
     CG_ARRAY(void *) blocks; /* freed with the lab */
     /* what a layer reads beside its variables */
-    cg_sparse sparse;
+    cg_csr sparse;
     cg_groups groups;
     const float *constant;
 } lab;
@@ -28,11 +28,11 @@ int lab_teardown(void **state);
 void *lab_put(lab *l, const void *src, size_t bytes);
 /* Both forms of a matrix that is given with its zeros. `ones`: without values
  * (they must be 1 then). */
-cg_sparse lab_sparse(lab *l, int rows, int cols, const float *dense, bool ones);
+cg_csr lab_sparse(lab *l, int rows, int cols, const float *dense, bool ones);
 /* Groups of tokens: size (n), row and count one after another; `gather` is
  * the sparse matrix (tokens, rows of qkv) of `row`. */
 cg_groups lab_groups(lab *l, int n, const int *size, const int32_t *row,
-                     const float *count, int n_rows, cg_sparse *gather);
+                     const float *count, int n_rows, cg_csr *gather);
 
 /* New parameters of these shapes (rows 0 ends), uniform in +-1. */
 void lab_params(lab *l, const int shape[][2], uint64_t seed);

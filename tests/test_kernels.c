@@ -180,14 +180,66 @@ static void check_spmm_of(int rows, int n, int cols, int how)
     compare(&y, "spmm");
 }
 
+static void check_spmm_bwd_of(int rows, int n, int cols, int how)
+{
+    size_t c0 = (size_t)cols, lddy = c0 + 3, lddx = c0 + (size_t)(how & 1);
+    cg_csr s = random_csr(rows, n, how & 1);
+    cg_act act = how & 8 ? CG_ACT_RELU : CG_ACT_NONE;
+    const float *y = inputs((size_t)rows * c0);
+    const float *dy = inputs((size_t)rows * lddy);
+    float beta = how & 2 ? how & 4 ? -0.5f : 1 : 0;
+    output dx = outputs((size_t)n * lddx), db = outputs(c0);
+    for (size_t i = 0; i < (size_t)n * lddx; i++)
+        if (i % lddx < c0 && beta == 0)
+            EACH_DEVICE /* must not be read */
+                dx.on[d][i] = NAN;
+    for (size_t i = 0; i < (size_t)n * lddx; i++)
+        dx.want[i] *= i % lddx < c0 ? (double)beta : 1;
+    for (size_t r = 0; r < (size_t)rows; r++)
+        for (size_t c = 0; c < c0; c++) {
+            double dz = act && y[r * c0 + c] <= 0
+                ? 0 : (double)dy[r * lddy + c];
+            db.want[c] += dz;
+            for (int32_t e = s.start[r]; e < s.start[r + 1]; e++)
+                dx.want[(size_t)s.col[e] * lddx + c]
+                    += (s.val ? (double)s.val[e] : 1) * dz;
+        }
+    EACH_DEVICE {
+        const float *at = act ? y : NULL;
+        if (how & 1) { /* both, or one after the other */
+            cg_k_spmm_bwd(dev[d], &s, cols, at, cols, act, dy, (int)lddy,
+                          db.on[d], beta, dx.on[d], (int)lddx);
+            continue;
+        }
+        cg_k_spmm_bwd(dev[d], &s, cols, at, cols, act, dy, (int)lddy, NULL,
+                      beta, dx.on[d], (int)lddx);
+        cg_k_spmm_bwd(dev[d], &s, cols, at, cols, act, dy, (int)lddy,
+                      db.on[d], 0, NULL, 0);
+    }
+    compare(&dx, "spmm_bwd's dx");
+    compare(&db, "spmm_bwd's dbias");
+}
+
+static const int sparse_sizes[][3] = { {0, 3, 8}, {3, 0, 8}, {5, 5, 0},
+    {1, 1, 1}, {60, 40, 17}, {3000, 2000, 32}, {2000, 500, 64},
+    {150, 1000, 135}, {99, 99, 16} };
+#define EACH_SPARSE \
+    for (size_t i = 0; i < sizeof sparse_sizes / sizeof *sparse_sizes; i++)
+
 void check_spmm(void)
 {
-    static const int sizes[][3] = { {0, 3, 8}, {3, 0, 8}, {5, 5, 0},
-        {1, 1, 1}, {60, 40, 17}, {3000, 2000, 32}, {2000, 500, 64},
-        {150, 1000, 135}, {99, 99, 16} };
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+    EACH_SPARSE
         for (int how = 0; how < 8; how++)
-            check_spmm_of(sizes[i][0], sizes[i][1], sizes[i][2], how);
+            check_spmm_of(sparse_sizes[i][0], sparse_sizes[i][1],
+                          sparse_sizes[i][2], how);
+}
+
+void check_spmm_bwd(void)
+{
+    EACH_SPARSE
+        for (int how = 0; how < 16; how++)
+            check_spmm_bwd_of(sparse_sizes[i][0], sparse_sizes[i][1],
+                              sparse_sizes[i][2], how);
 }
 
 /* -- attention ------------------------------------------------------------- */

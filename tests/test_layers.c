@@ -167,7 +167,7 @@ static void grad_l2norm(void **state)
 
 /* -- attention ------------------------------------------------------------ */
 
-static cg_sparse gather; /* of l->groups */
+static cg_csr gather; /* of l->groups */
 
 static cg_var *attention(lab *l, cg_tape *t)
 {

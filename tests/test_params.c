@@ -103,6 +103,49 @@ static void set_gradient(cg_params *p, int t)
     }
 }
 
+/* Values from elsewhere: no gradient is wanted until it learns, and then it
+ * learns as one that drew them. */
+static void placed_values_are_learnt_from_later(void **state)
+{
+    (void)state;
+    enum { N = 144 };
+    const cg_adamw o = { .lr = .01f, .b1 = .9f, .b2 = .999f, .eps = 1e-8f };
+    cg_params p, q;
+    float x[N], y[N];
+    declare(&p, false);
+    declare(&q, false);
+    assert_int_equal(cg_params_alloc(&p, 1), CG_OK);
+    assert_int_equal(cg_params_place(&q), CG_OK);
+    get(&q, q.x, y, N);
+    for (int i = 0; i < N; i++)
+        assert_true(y[i] == 0);
+    for (size_t i = 0; i < q.list.len; i++) {
+        assert_null(cg_params_var(&q, i)->dx);
+        assert_ptr_equal(cg_params_var(&q, i)->x - q.x, q.list.data[i].offset);
+    }
+    assert_true(!q.dx && !q.moments && !q.sumsq);
+    get(&p, p.x, x, N);
+    put(&q, q.x, x, N);
+    assert_int_equal(cg_params_learn(&q), CG_OK);
+    float *dx = q.dx;
+    for (int t = 0; t < 3; t++) {
+        set_gradient(&p, t);
+        set_gradient(&q, t);
+        cg_params_step(&p, &o);
+        cg_params_step(&q, &o);
+    }
+    assert_int_equal(cg_params_learn(&q), CG_OK); /* keeps what is there */
+    assert_ptr_equal(q.dx, dx);
+    get(&p, p.x, x, N);
+    get(&q, q.x, y, N);
+    assert_memory_equal(x, y, sizeof x);
+    get(&p, p.moments, x, N);
+    get(&q, q.moments, y, N);
+    assert_memory_equal(x, y, sizeof x);
+    cg_params_free(&p);
+    cg_params_free(&q);
+}
+
 static double norm_of(const float *g, size_t n)
 {
     double sum = 0;
@@ -235,6 +278,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(first_values),
         cmocka_unit_test(another_seed_gives_other_values),
+        cmocka_unit_test(placed_values_are_learnt_from_later),
         cmocka_unit_test(updates_are_those_of_adamw),
         cmocka_unit_test(a_copy_goes_on_with_the_same_bits),
         cmocka_unit_test(rates_follow_the_schedule),

@@ -83,7 +83,7 @@ static void plain_attention(const float *qkv, const int32_t *rows, int first,
 static void attend(lab *l, int tokens, const int *sizes, const int32_t *rows,
                    const float *counts, const float *dy, float **y, float **g)
 {
-    cg_sparse gather;
+    cg_csr gather;
     cg_groups groups = lab_groups(l, 3, sizes, rows, counts, ROWS, &gather);
     lab_begin(l, true, 0);
     cg_var *out = cg_tape_attention(&l->tape, &groups, &gather, lab_var(l, 0),
@@ -191,7 +191,7 @@ static void set_apart(dag *g)
 
 /* (colours of round r + 1, 2 colours of round r): itself on the left half of
  * x [W1 | W2], its in-neighbours on the right ones */
-static cg_sparse message(lab *l, const dag *g, int r)
+static cg_csr message(lab *l, const dag *g, int r)
 {
     int rows = g->n_colours[r + 1], cols = 2 * g->n_colours[r];
     float *m = zeros(rows, cols);
@@ -202,7 +202,7 @@ static cg_sparse message(lab *l, const dag *g, int r)
         for (int k = 0; k < g->n_pred[v]; k++)
             to[2 * g->colour[r][g->pred[v][k]] + 1] += 1;
     }
-    cg_sparse s = lab_sparse(l, rows, cols, m, false);
+    cg_csr s = lab_sparse(l, rows, cols, m, false);
     cg_xfree(m);
     return s;
 }
@@ -219,7 +219,7 @@ static void run_gnn(lab *l, const dag *g, const float *kinds, const int *kind,
                IN * sizeof *x0);
     const float *dev = lab_put(l, x0, (size_t)g->n_colours[0] * IN
                                           * sizeof *x0);
-    cg_sparse m[ROUNDS];
+    cg_csr m[ROUNDS];
     lab_begin(l, true, 0);
     cg_tape *t = &l->tape;
     cg_var *x = cg_tape_input(t, dev, g->n_colours[0], IN);
@@ -335,7 +335,7 @@ static void put_all(lab *l, int threads, float **gradient, float *loss)
         m[i] = i % 13 == i % 7 ? (float)cos(i) : 0;
     const float *dev_x = lab_put(l, x, sizeof x);
     const float *dev_alpha = lab_put(l, alpha, sizeof alpha);
-    cg_sparse s = lab_sparse(l, VIEWS, 2 * 700, m, false);
+    cg_csr s = lab_sparse(l, VIEWS, 2 * 700, m, false);
     int32_t rows[2 * 700];
     float counts[2 * 700];
     int sizes[35];
@@ -344,7 +344,7 @@ static void put_all(lab *l, int threads, float **gradient, float *loss)
         counts[i] = (float)(i % 3 + 1);
         sizes[i % 35] = 40;
     }
-    cg_sparse gather;
+    cg_csr gather;
     cg_groups g = lab_groups(l, 35, sizes, rows, counts, 2 * BIG, &gather);
 
     lab_begin(l, true, 4);

@@ -36,7 +36,7 @@ static cg_set *make_set(void)
     return s;
 }
 
-/* -- the plain way ------------------------------------------------------------ */
+/* -- the plain way --------------------------------------------------------- */
 
 typedef struct plain {
     cg_item g;
@@ -101,7 +101,7 @@ static void plain_gnn(const cg_set *s, uint32_t i, const cg_inputs *in,
     float *row = cg_xcalloc((size_t)in->width, sizeof *row);
     p.x = cg_xcalloc(n * (size_t)in->width, sizeof *p.x);
     for (size_t v = 0; v < n; v++) {
-        cg_inputs_fill(in, &s->token[p.g.token[v]], row);
+        cg_inputs_fill(in, in, &s->token[p.g.token[v]], row);
         for (int c = 0; c < in->width; c++)
             p.x[v * (size_t)in->width + (size_t)c] = row[c];
     }
@@ -126,21 +126,42 @@ static void plain_gnn(const cg_set *s, uint32_t i, const cg_inputs *in,
     cg_item_free(&p.g);
 }
 
-/* -- tests -------------------------------------------------------------------- */
+/* -- tests ----------------------------------------------------------------- */
 
-/* Every matrix's transpose is its transpose. */
-static void check_transpose(const cg_sparse *s)
+/* Columns are within, and rows one after another. */
+static void check_sparse(const cg_csr *s, int rows, int cols)
 {
-    assert_int_equal(s->a.n_rows, s->t.n_cols);
-    assert_int_equal(s->a.n_cols, s->t.n_rows);
-    assert_int_equal(s->a.n_entries, s->t.n_entries);
-    for (int r = 0; r < s->a.n_rows; r++)
-        for (int e = s->a.start[r]; e < s->a.start[r + 1]; e++) {
-            int c = s->a.col[e], found = 0;
-            for (int k = s->t.start[c]; k < s->t.start[c + 1]; k++)
-                found += s->t.col[k] == r && s->t.val[k] == s->a.val[e];
-            assert_int_equal(found, 1);
-        }
+    assert_int_equal(s->n_rows, rows);
+    assert_int_equal(s->n_cols, cols);
+    assert_int_equal(s->start[0], 0);
+    assert_int_equal(s->start[rows], s->n_entries);
+    for (int r = 0; r < rows; r++)
+        assert_true(s->start[r] < s->start[r + 1]);
+    for (int e = 0; e < s->n_entries; e++)
+        assert_true(s->col[e] >= 0 && s->col[e] < cols);
+}
+
+static int by_number(const void *a, const void *b)
+{
+    return *(const int32_t *)a - *(const int32_t *)b;
+}
+
+/* No two states are made from the same ones, a node's own first: what can be
+ * shared is. */
+static void check_distinct(const cg_csr *s)
+{
+    int32_t *col = cg_xcalloc((size_t)s->n_entries, sizeof *col);
+    memcpy(col, s->col, (size_t)s->n_entries * sizeof *col);
+    for (int r = 0; r < s->n_rows; r++) {
+        int n = s->start[r + 1] - s->start[r];
+        int32_t *row = col + s->start[r];
+        qsort(row + 1, (size_t)n - 1, sizeof *row, by_number);
+        for (int q = 0; q < r; q++)
+            if (s->start[q + 1] - s->start[q] == n)
+                assert_memory_not_equal(row, col + s->start[q],
+                                        (size_t)n * sizeof *row);
+    }
+    cg_xfree(col);
 }
 
 static void messages(void **state)
@@ -158,7 +179,7 @@ static void messages(void **state)
         cg_batch batch;
         cg_pick pick[GRAPHS];
         cg_batch_opts o = {.message = (cg_message)(m / 2), .rounds = LAYERS,
-                           .plain = m % 2, .train = true};
+                           .plain = m % 2};
         assert_int_equal(cg_dev_open(&dev, "cpu", 1), CG_OK);
         cg_params_init(&params, dev);
         cg_gnn_declare(&net, &params, "gnn", o.message, in.width, WIDTH,
@@ -170,13 +191,18 @@ static void messages(void **state)
         cg_batch_make(b, pick, GRAPHS, &o, &batch);
         cg_batch_upload(b, dev, &batch);
         assert_int_equal(batch.n_states[LAYERS] == batch.n_nodes, o.plain);
-        for (int r = 0; r < LAYERS; r++)
-            check_transpose(&batch.message[r]);
-        check_transpose(&batch.pool);
+        int halves = o.message == CG_MESSAGE_GRAPHCONV ? 2 : 1;
+        for (int r = 0; r < LAYERS; r++) {
+            check_sparse(&batch.message[r], batch.n_states[r + 1],
+                         halves * batch.n_states[r]);
+            if (!o.plain)
+                check_distinct(&batch.message[r]);
+        }
+        check_sparse(&batch.pool, GRAPHS, batch.n_states[LAYERS]);
         size_t width = (size_t)in.width, n = (size_t)batch.n_states[0];
         float *x = cg_dev_work(dev, n * width * sizeof *x);
         for (size_t k = 0; k < n; k++)
-            cg_inputs_fill(&in, batch.token[k], x + k * width);
+            cg_inputs_fill(&in, &in, batch.token[k], x + k * width);
         cg_var *y = cg_gnn_forward(&net, &params, &t, &batch,
                                    cg_tape_input(&t, x, (int)n, in.width));
         assert_int_equal(cg_dev_sync(dev), CG_OK);
@@ -203,7 +229,7 @@ static void tokens(void **state)
     cg_batch batch;
     cg_pick pick[GRAPHS];
     cg_batch_opts o = {.message = CG_MESSAGE_GRAPHCONV, .rounds = 2,
-                       .copies = 2, .residual = true, .train = true};
+                       .copies = 2, .residual = true};
     assert_int_equal(cg_dev_open(&dev, "cpu", 1), CG_OK);
     for (uint32_t i = 0; i < GRAPHS; i++)
         pick[i] = (cg_pick){s, i};
@@ -211,14 +237,12 @@ static void tokens(void **state)
     cg_batch_upload(b, dev, &batch);
     const cg_groups *g = &batch.groups;
     assert_int_equal(g->n, 2 * GRAPHS);
-    assert_int_equal(batch.pool.a.n_rows, 2 * GRAPHS);
-    check_transpose(&batch.pool);
-    check_transpose(&batch.token_pool);
-    check_transpose(&batch.token_row);
+    check_sparse(&batch.pool, 2 * GRAPHS, batch.n_states[2]);
+    check_sparse(&batch.token_pool, 2 * GRAPHS, g->n_tokens);
+    check_sparse(&batch.token_row, g->n_tokens, batch.n_states[0]);
     for (int r = 0; r < 2; r++) { /* itself, as in the matrix of messages */
-        const cg_csr *self = &batch.self[r].a, *all = &batch.message[r].a;
-        check_transpose(&batch.self[r]);
-        assert_int_equal(self->n_rows, batch.n_states[r + 1]);
+        const cg_csr *self = &batch.self[r], *all = &batch.message[r];
+        check_sparse(self, batch.n_states[r + 1], batch.n_states[r]);
         assert_int_equal(self->n_entries, self->n_rows);
         for (int v = 0; v < self->n_rows; v++) {
             int found = 0;
@@ -242,10 +266,10 @@ static void tokens(void **state)
                 same += memcmp(&s->token[item.token[v]], token,
                                sizeof *token) == 0;
             assert_int_equal(same, (int)g->count[t]);
-            assert_int_equal(batch.token_row.a.col[t], g->row[t]);
-            int e = batch.token_pool.a.start[i] + t - first;
-            assert_int_equal(batch.token_pool.a.col[e], t);
-            shares += (double)batch.token_pool.a.val[e];
+            assert_int_equal(batch.token_row.col[t], g->row[t]);
+            int e = batch.token_pool.start[i] + t - first;
+            assert_int_equal(batch.token_pool.col[e], t);
+            shares += (double)batch.token_pool.val[e];
         }
         assert_float_equal(shares, 1, 1e-5);
         cg_item_free(&item);
@@ -255,11 +279,39 @@ static void tokens(void **state)
     cg_batcher_free(b);
 }
 
-/* A batcher that is used again gives the same batch. */
+static void check_same_csr(const cg_csr *a, const cg_csr *b)
+{
+    size_t rows = (size_t)a->n_rows, n = (size_t)a->n_entries;
+    assert_int_equal(a->n_rows, b->n_rows);
+    assert_int_equal(a->n_cols, b->n_cols);
+    assert_int_equal(a->n_entries, b->n_entries);
+    assert_memory_equal(a->start, b->start, (rows + 1) * sizeof *a->start);
+    assert_memory_equal(a->col, b->col, n * sizeof *a->col);
+    assert_int_equal(a->val == NULL, b->val == NULL);
+    if (a->val)
+        assert_memory_equal(a->val, b->val, n * sizeof *a->val);
+}
+
+static void check_same(const cg_batch *a, const cg_batch *b)
+{
+    assert_int_equal(a->n_graphs, b->n_graphs);
+    assert_int_equal(a->rounds, b->rounds);
+    assert_int_equal(a->n_nodes, b->n_nodes);
+    for (int r = 0; r <= a->rounds; r++)
+        assert_int_equal(a->n_states[r], b->n_states[r]);
+    for (int r = 0; r < a->rounds; r++)
+        check_same_csr(&a->message[r], &b->message[r]);
+    check_same_csr(&a->pool, &b->pool);
+    for (int k = 0; k < a->n_states[0]; k++)
+        assert_ptr_equal(a->token[k], b->token[k]);
+}
+
+/* A batcher that is used again gives the same batch, wherever the device wants
+ * it. */
 static void again(void **state)
 {
     cg_set *s = *state;
-    cg_batcher *b = cg_batcher_new();
+    cg_batcher *b = cg_batcher_new(), *other = cg_batcher_new();
     cg_dev *dev;
     cg_batch one, two;
     cg_pick few[3] = {{s, 4}, {s, 1}, {s, 4}}, all[GRAPHS];
@@ -267,23 +319,54 @@ static void again(void **state)
     assert_int_equal(cg_dev_open(&dev, "cpu", 1), CG_OK);
     for (uint32_t i = 0; i < GRAPHS; i++)
         all[i] = (cg_pick){s, i};
-    cg_batch_make(b, few, 3, &o, &one);
-    cg_batch_upload(b, dev, &one);
+    cg_batch_make(other, few, 3, &o, &one);
+    cg_batch_upload(other, dev, &one);
     cg_batch_make(b, all, GRAPHS, &o, &two);
     cg_batch_make(b, few, 3, &o, &two);
+    dev->shares_memory = false;
     cg_batch_upload(b, dev, &two);
-    for (int r = 0; r <= 3; r++)
-        assert_int_equal(one.n_states[r], two.n_states[r]);
-    size_t n = (size_t)one.pool.a.n_entries;
-    assert_int_equal(n, two.pool.a.n_entries);
-    assert_memory_equal(one.pool.a.col, two.pool.a.col, n * 4);
-    assert_memory_equal(one.pool.a.val, two.pool.a.val, n * 4);
+    check_same(&one, &two);
+    cg_batch_make(b, all, GRAPHS, &o, &one); /* `two` is the device's own */
+    cg_batch_make(other, few, 3, &o, &one);
+    cg_batch_upload(other, dev, &one);
+    check_same_csr(&one.message[2], &two.message[2]);
     /* the same graph twice shares every state */
-    const int32_t *start = one.pool.a.start;
+    const int32_t *start = one.pool.start;
     assert_int_equal(start[1] - start[0], start[3] - start[2]);
-    assert_memory_equal(one.pool.a.col + start[0], one.pool.a.col + start[2],
+    assert_memory_equal(one.pool.col + start[0], one.pool.col + start[2],
                         (size_t)(start[1] - start[0]) * 4);
     cg_dev_close(dev);
+    cg_batcher_free(other);
+    cg_batcher_free(b);
+}
+
+/* Batches that were foretold are those that are made when they are wanted; who
+ * asks for others gets those. */
+static void ahead(void **state)
+{
+    cg_set *s = *state;
+    cg_batcher *b = cg_batcher_new(), *other = cg_batcher_new();
+    cg_dev *dev;
+    cg_pick all[GRAPHS];
+    cg_batch_opts o = {.message = CG_MESSAGE_GRAPHCONV, .rounds = 4};
+    assert_int_equal(cg_dev_open(&dev, "cpu", 3), CG_OK);
+    for (uint32_t i = 0; i < GRAPHS; i++)
+        all[i] = (cg_pick){s, (3 * i + 1) % GRAPHS};
+    for (int k = 0; k < 12; k++) { /* 5 steps of 2, the last steps skip some */
+        uint32_t at = (uint32_t)(k < 5 ? 2 * k : 3 * k % GRAPHS);
+        int n = at + 2 > GRAPHS ? 1 : 2;
+        cg_batch got, want;
+        if (k % 4 != 3)
+            cg_batch_ahead(b, dev, all + at, GRAPHS - at, 2, &o);
+        o.rounds = k == 10 ? 2 : 4; /* other options are another batch */
+        cg_batch_make(b, all + at, n, &o, &got);
+        cg_batch_make(other, all + at, n, &o, &want);
+        cg_batch_upload(b, dev, &got);
+        cg_batch_upload(other, dev, &want);
+        check_same(&got, &want);
+    }
+    cg_dev_close(dev);
+    cg_batcher_free(other);
     cg_batcher_free(b);
 }
 
@@ -305,6 +388,7 @@ int main(void)
         cmocka_unit_test(messages),
         cmocka_unit_test(tokens),
         cmocka_unit_test(again),
+        cmocka_unit_test(ahead),
     };
     return cmocka_run_group_tests(tests, open_set, close_set);
 }

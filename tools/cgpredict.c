@@ -10,6 +10,7 @@
 #include "ir/text.h"
 #include "runtime/ensemble.h"
 #include "tools/cli.h"
+#include "tools/draw.h"
 #include "tools/networks.h"
 
 static const char usage[] =
@@ -26,6 +27,7 @@ static const char usage[] =
 "                         network before the next one\n"
 "  --embedding OUT.npy    what the encoder makes of each network: a matrix of\n"
 "                         float32, a row a network, in the order given\n"
+"  --plot OUT.svg         draws the one network given, by graphviz's dot\n"
 "  --json                 one object a line, in the order given: file,\n"
 "                         accuracy, score, confidence (1: all members say the\n"
 "                         same; docs/learner.md)\n"
@@ -34,7 +36,8 @@ static const char usage[] =
 "  --version, --help\n";
 
 typedef struct predict_options {
-    const char *model, *device, *embedding, *codes_family, *codes, *columns;
+    const char *model, *device, *embedding, *plot, *codes_family, *codes,
+        *columns;
     int threads, jobs;
     bool compare, json;
     char **args;
@@ -270,6 +273,8 @@ static cg_err run_all(predict_options *o, size_t *bad)
     CG_TRY(find_model(o));
     if (o->embedding)
         CG_TRY(cg_cli_try_output(o->embedding));
+    if (o->plot)
+        CG_TRY(draw_network(o->args[0], o->plot));
     CG_TRY(cg_dev_open(&dev, o->device, o->threads));
     cg_err err = cg_model_load(&p.m, dev, o->model, NULL);
     if (err == CG_OK)
@@ -288,8 +293,8 @@ static cg_err run_all(predict_options *o, size_t *bad)
 /* -- command line ---------------------------------------------------------- */
 
 enum { OPT_MODEL = 256, OPT_CODES, OPT_CODE_COLUMNS, OPT_COMPARE,
-       OPT_EMBEDDING, OPT_JSON, OPT_DEVICE, OPT_THREADS, OPT_VERSION,
-       OPT_HELP };
+       OPT_EMBEDDING, OPT_PLOT, OPT_JSON, OPT_DEVICE, OPT_THREADS,
+       OPT_VERSION, OPT_HELP };
 
 static const struct option long_options[] = {
     {"model", required_argument, NULL, OPT_MODEL},
@@ -297,6 +302,7 @@ static const struct option long_options[] = {
     {"code-columns", required_argument, NULL, OPT_CODE_COLUMNS},
     {"compare", no_argument, NULL, OPT_COMPARE},
     {"embedding", required_argument, NULL, OPT_EMBEDDING},
+    {"plot", required_argument, NULL, OPT_PLOT},
     {"json", no_argument, NULL, OPT_JSON},
     {"device", required_argument, NULL, OPT_DEVICE},
     {"threads", required_argument, NULL, OPT_THREADS},
@@ -323,6 +329,7 @@ static cg_err take(predict_options *o, int opt, const char *arg)
     case OPT_CODE_COLUMNS: o->columns = arg; break;
     case OPT_COMPARE: o->compare = true; break;
     case OPT_EMBEDDING: o->embedding = arg; break;
+    case OPT_PLOT: o->plot = arg; break;
     case OPT_JSON: o->json = true; break;
     case OPT_DEVICE: o->device = arg; break;
     case OPT_THREADS: return cg_cli_int(arg, "--threads", 0, 1024,
@@ -352,6 +359,8 @@ static cg_err parse(predict_options *o, int argc, char **argv)
     if (o->embedding && strcmp(o->embedding, "-") == 0)
         return cg_fail(CG_EUSAGE, "--embedding wants a file: predictions go "
                        "to standard output");
+    if (o->plot && (o->n_args != 1 || o->codes || strcmp(o->plot, "-") == 0))
+        return cg_fail(CG_EUSAGE, "--plot wants a file, and one network");
     return CG_OK;
 }
 

@@ -69,15 +69,20 @@ static cg_err load_file(const char *name, cg_graph **g)
     return err;
 }
 
-static cg_err load(const void *user, const char *name, cg_graph **g)
+cg_err networks_load(const char *name, cg_graph **g)
 {
-    (void)user;
     if (!is_file(name) && !strchr(name, ':'))
         return cg_fail(CG_EIO, "%s: no such file, and no FAMILY:CODE", name);
     if (!is_file(name))
         return build_code(name, g); /* says family and code */
     cg_err err = load_file(name, g);
     return err == CG_OK ? CG_OK : cg_fail_in(err, "%s", name);
+}
+
+static cg_err load(const void *user, const char *name, cg_graph **g)
+{
+    (void)user;
+    return networks_load(name, g);
 }
 
 /* Codes alone: `user` is the name of the family. */

@@ -35,6 +35,9 @@ cg_err networks_of_family(networks *w, const char *family,
  * and beside the table. */
 cg_err networks_of_models(networks *w, char *dir, const pack_options *labels);
 
+/* One network alone: what networks_add takes, but for directories. */
+cg_err networks_load(const char *name, cg_graph **g);
+
 /* Whether a code holds a word as a whole: "none" in "|none~0|". */
 bool networks_word(const char *code, const char *word);
 

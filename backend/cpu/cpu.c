@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* A step's memory comes from one block once a step has shown how much it
  * needs; until then blocks are added, each at least a quarter of the ones
@@ -15,7 +16,8 @@ struct cg_cpu_block {
     _Alignas(64) char data[];
 };
 
-enum { ALIGN = 64, FIRST_BLOCK = 1 << 20, MAX_THREADS = 256 };
+enum { ALIGN = 64, LARGE_PAGE = 1 << 21, FIRST_BLOCK = 1 << 20,
+       MAX_THREADS = 256 };
 /* Nobody has that much; sums of two do not wrap. */
 static const size_t MAX_BLOCK = (size_t)1 << 40;
 
@@ -27,11 +29,17 @@ static void fail_memory(cg_cpu *c, size_t bytes)
     c->dev.failed = true;
 }
 
+/* Large blocks in large pages, where the system has some: a model's first use
+ * of its memory otherwise takes longer than reading its file. */
 static void *alloc_aligned(size_t bytes)
 {
     if (bytes > MAX_BLOCK)
         return NULL;
-    return aligned_alloc(ALIGN, (bytes + ALIGN - 1) / ALIGN * ALIGN);
+    size_t align = bytes < LARGE_PAGE ? ALIGN : LARGE_PAGE;
+    void *p = aligned_alloc(align, (bytes + align - 1) / align * align);
+    if (p && bytes >= LARGE_PAGE)
+        madvise(p, bytes / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE);
+    return p;
 }
 
 static void *cpu_alloc(cg_dev *d, size_t bytes)
@@ -127,6 +135,30 @@ static cg_err cpu_sync(cg_dev *d)
     return cg_fail(CG_ELIMIT, "%s", c->why);
 }
 
+static int cpu_threads(cg_dev *d)
+{
+    return cg_pool_threads(cg_cpu_of(d)->pool);
+}
+
+struct jobs {
+    void (*fn)(void *user, uint32_t i);
+    void *user;
+};
+
+static void run_job(const void *job, uint32_t i, int thread)
+{
+    const struct jobs *j = job;
+    (void)thread;
+    j->fn(j->user, i);
+}
+
+static void cpu_share(cg_dev *d, uint32_t n,
+                      void (*fn)(void *user, uint32_t i), void *user)
+{
+    struct jobs j = { fn, user };
+    cg_pool_run(cg_cpu_of(d)->pool, n, run_job, &j);
+}
+
 static void cpu_close(cg_dev *d)
 {
     cg_cpu *c = cg_cpu_of(d);
@@ -151,7 +183,7 @@ cg_err cg_cpu_open(cg_dev **d, int threads)
     };
     static const cg_dev_ops ops = {
         cpu_close, cpu_alloc, cpu_free, cpu_work, cpu_reset, cpu_copy,
-        cpu_copy, cpu_sync };
+        cpu_copy, cpu_sync, cpu_threads, cpu_share };
     const cg_blas *blas;
     *d = NULL;
     CG_TRY(cg_blas_open(&blas));
@@ -164,8 +196,8 @@ cg_err cg_cpu_open(cg_dev **d, int threads)
         free(c);
         return cg_fail(CG_ELIMIT, "cpu: no memory");
     }
-    *c = (cg_cpu){ .dev = { &kernels, &ops, "cpu", false }, .pool = pool,
-                   .blas = blas };
+    *c = (cg_cpu){ .dev = { &kernels, &ops, "cpu", true, false },
+                   .pool = pool, .blas = blas };
     *d = &c->dev;
     return CG_OK;
 }

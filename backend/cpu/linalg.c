@@ -39,8 +39,10 @@ static const struct {
                     {"LAPACKE_dpotri", &lib.dpotri},
                     {"LAPACKE_dsysv", &lib.dsysv}};
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static bool loaded;
+static struct library {
+    pthread_once_t once;
+    bool loaded;
+} blas = {.once = PTHREAD_ONCE_INIT}, lapack = {.once = PTHREAD_ONCE_INIT};
 
 static void *open_either(const char *name, const char *other)
 {
@@ -55,23 +57,39 @@ static bool find(void *from, const char *name, void *slot)
     return f != NULL;
 }
 
-static void load(void)
+static void load_blas(void)
 {
-    void *blas = open_either("libopenblas.so.0", "libopenblas.so");
-    void *lapack = open_either("liblapacke.so.3", "liblapacke.so");
-    loaded = true;
+    void *from = open_either("libopenblas.so.0", "libopenblas.so");
+    blas.loaded = true;
     for (size_t i = 0; i < sizeof blas_names / sizeof *blas_names; i++)
-        loaded &= find(blas, blas_names[i].name, blas_names[i].slot);
+        blas.loaded &= find(from, blas_names[i].name, blas_names[i].slot);
+}
+
+static void load_lapack(void)
+{
+    void *from = open_either("liblapacke.so.3", "liblapacke.so");
+    lapack.loaded = true;
     for (size_t i = 0; i < sizeof lapack_names / sizeof *lapack_names; i++)
-        loaded &= find(lapack, lapack_names[i].name, lapack_names[i].slot);
+        lapack.loaded &= find(from, lapack_names[i].name,
+                              lapack_names[i].slot);
+}
+
+cg_err cg_products_open(void)
+{
+    const cg_blas *first;
+    CG_TRY(cg_blas_open(&first));
+    pthread_once(&blas.once, load_blas);
+    if (!blas.loaded)
+        return cg_fail(CG_EIO, "OpenBLAS lacks cblas_dgemm, cblas_dsyrk or "
+                       "cblas_dtrsm");
+    return CG_OK;
 }
 
 cg_err cg_linalg_open(void)
 {
-    const cg_blas *blas;
-    CG_TRY(cg_blas_open(&blas));
-    pthread_once(&once, load);
-    if (!loaded)
+    CG_TRY(cg_products_open());
+    pthread_once(&lapack.once, load_lapack);
+    if (!lapack.loaded)
         return cg_fail(CG_EIO, "cannot load LAPACK (liblapacke.so.3, Debian "
                        "package liblapacke)");
     return CG_OK;

@@ -131,6 +131,10 @@ CG_SIMD static void fill_span(const void *job, size_t first, size_t last,
     const struct rows *j = job;
     float value = j->a, *z = j->z;
     (void)t;
+    if (value == 0) { /* does not read what it overwrites */
+        memset(z + first, 0, (last - first) * sizeof *z);
+        return;
+    }
 #pragma omp simd
     for (size_t i = first; i < last; i++)
         z[i] = value;

@@ -1,0 +1,62 @@
+/* Families: what a model knows of each set that it was trained on.
+ *
+ * Accuracies of two families are of different tasks and recipes, and so are
+ * their typical sizes: labels and structure are standardised within a family.
+ * Networks to be judged are standardised among themselves where there are
+ * enough of them (this takes no labels), otherwise by all families together. */
+#ifndef CG_RUNTIME_FAMILY_H
+#define CG_RUNTIME_FAMILY_H
+
+#include "base/array.h"
+#include "runtime/examples.h"
+#include "runtime/label.h"
+#include "runtime/structure.h"
+
+/* As many networks of one set have moments of their own. */
+#define CG_FAMILY_LEAST 20
+#define CG_FAMILY_NAME 32 /* with the NUL */
+
+typedef struct cg_moments_of {
+    double mean[CG_STRUCTURE_COUNT], sd[CG_STRUCTURE_COUNT];
+} cg_moments_of; /* a sd of 0: they all have the same, which says nothing */
+
+typedef struct cg_family {
+    char name[CG_FAMILY_NAME]; /* of its set: "nb101" */
+    cg_label label;            /* of the configuration's kind */
+    cg_moments_of structure;
+} cg_family;
+
+typedef struct cg_families {
+    CG_ARRAY(cg_family) list;
+    cg_moments_of all; /* each family counts the same */
+} cg_families;
+
+/* x (n, CG_STRUCTURE_COUNT) of the networks of e; heap, cg_xfree. */
+double *cg_structures_of(const cg_examples *e);
+
+/* From a training set: a family for each of its sets, in their order. */
+void cg_families_fit(cg_families *f, const cg_examples *e, const double *x,
+                     cg_label_kind kind);
+/* Sets f->all from the list. */
+void cg_families_join(cg_families *f);
+void cg_families_free(cg_families *f); /* zeroed is fine */
+
+/* How the networks of e stand to the families. */
+typedef struct cg_kinship {
+    uint32_t *family; /* (n) of f->list: of the name of its set, otherwise the
+                         nearest one */
+    double *distance; /* (n) root mean square over the structure of how many
+                         deviations it is away from that family */
+    double *strange;  /* (n) 0: as the family's own are, 1: unlike them; one
+                         value for CG_FAMILY_LEAST networks of a set */
+} cg_kinship;         /* on the heap; cg_kinship_free */
+void cg_kinship_free(cg_kinship *k); /* zeroed is fine */
+
+/* Says it of x (n, CG_STRUCTURE_COUNT), and standardises x in place: by the
+ * family whose name the network's set has, else among the networks of its set,
+ * and where these are fewer than CG_FAMILY_LEAST by the nearest family, the
+ * more by f->all the stranger it is. */
+void cg_families_place(const cg_families *f, const cg_examples *e, double *x,
+                       cg_kinship *k);
+
+#endif
