@@ -1,15 +1,21 @@
 #!/usr/bin/env python3
 """Our accuracy beside the paper's (Mills et al., AAAI-23, tables 2 to 4).
 
-Trains configuration `paper` on a packed NAS-Bench-101 set for several seeds
-(models that are there already are kept, a training that was stopped goes on),
-then judges every member on the held-out tenth and, zero-shot and fine-tuned on
-50 networks, on packed sets of other families. Figures are means over seeds,
-with deviations; model K is tuned on draw K of the samples.
+Trains a configuration on a packed NAS-Bench-101 set for several seeds (models
+that are there already are kept, a training that was stopped goes on), then
+judges every member on the held-out tenth and, zero-shot and fine-tuned, on
+packed sets of other families. Figures are means over seeds, with deviations;
+model K is tuned on draw K of the samples.
 
     cgzoo pack nb101 --labels nb101.csv.gz ... -o nb101.cgs
     cgzoo pack nb201 --labels nb201.csv.gz ... -o nb201.cgs
     bench/accuracy.py nb101.cgs nb201.cgs --work models/ --seeds 5
+    bench/accuracy.py nb101.cgs nb201.cgs --work models/ --config best
+
+--leave-one-out trains, for each target, on the first set and all other targets.
+--ablate trains `best` with one part of it taken out or another way, and shows
+the whole ensemble zero-shot; for each target also which variant the other
+targets alone would have chosen.
 """
 import json
 import statistics
@@ -36,15 +42,37 @@ TUNED = {("nb201", "kgnn"): (.861, .677, .975),
          ("ofa_pn", "gennape"): (.951, None, None),
          ("ofa_mbv3", "gennape"): (.945, None, None)}
 MEMBERS = "kgnn,gcn,gin,encoder,cl,cl_t,cl_pair,cl_fcm,cl_fcm_t,cl_fcm_pair"
+STRUCTURE = "macs,params,layers,pools,depth,least_depth"
+ABLATIONS = {
+    "best": [],
+    "nets see no structure": ["structure="],
+    "structure without least_depth":
+        [f"structure={STRUCTURE.replace(',least_depth', '')}"],
+    "one view, with sizes": ["inputs=class,kind,relative"],
+    "one view, without sizes": ["inputs=class,kind"],
+    "operators by name": ["inputs=op,act,kernel,bias,relative"],
+    "unseen inputs not muted": ["mute_unseen=false"],
+    "no loss on pairs": ["pairwise_weight=0"],
+    "MSE, not Huber": ["loss=mse"],
+    "accuracy as label": ["label=accuracy"],
+    "no residual, no norm": ["residual=false", "norm=false"],
+    "one net": ["members=net1,ridge"],
+    "no ridge": ["members=net1,net2,net3,net4"],
+    "ridge alone": ["members=ridge"],
+    "ridge reads all of structure": [f"ridge={STRUCTURE}"],
+}
 
 
-def train(args, seed):
-    model = args.work / f"paper-{seed}.safetensors"
+def train(args, seed, sets, name, assignments=()):
+    """The model `name` of one seed, trained unless it is there."""
+    model = args.work / f"{name}-{seed}.safetensors"
     if not model.exists():
-        command = [args.build / "tools/cgtrain", args.train, "-o", model,
-                   "--resume", "--threads", args.threads, "--config", "paper",
-                   "--set", f"members={MEMBERS}", "--set", f"seed={seed}"]
-        for assignment in args.set:
+        command = [args.build / "tools/cgtrain", *sets, "-o", model,
+                   "--resume", "--threads", args.threads, "--config",
+                   args.config, "--set", f"seed={seed}"]
+        if args.config == "paper":
+            command += ["--set", f"members={MEMBERS}"]
+        for assignment in [*args.set, *assignments]:
             command += ["--set", assignment]
         subprocess.run(list(map(str, command)), check=True, stdout=sys.stderr)
     return model
@@ -81,6 +109,57 @@ def show(title, rows, keys, reference):
                                        for p in paper))
 
 
+def judge_target(args, models, data, samples):
+    """One list of figures for each seed; samples 0: zero-shot."""
+    options = (["--finetune", str(samples), "--seeds", "1"] if samples
+               else [])
+    rows = [judge(args, m, data, *options,
+                  *(["--seed", str(k)] if samples else []))
+            for k, m in enumerate(models, 1)]
+    return [[r for r in seed if (r["finetune"] > 0) == bool(samples)]
+            for seed in rows]
+
+
+def tables(args, models, data):
+    for samples in [0, *args.finetune]:
+        rows = judge_target(args, models, data, samples)
+        family = rows[0][0]["family"]
+        paper = TUNED if samples == 50 else {} if samples else ZERO
+        show(f"{family}, {samples} samples" if samples
+             else f"{family}, zero-shot", rows, ["srcc", "kt", "ndcg10"],
+             {m: p for (f, m), p in paper.items() if f == family})
+
+
+def whole(rows, key):
+    """Of the ensemble, one figure a seed."""
+    return [next(r[key] for r in seed if r["member"] == "gennape")
+            for seed in rows]
+
+
+def ablate(args, seeds):
+    """Each variant's SRCC and NDCG@10 of the ensemble on each target."""
+    found = {}
+    print(f"{'':32}" + "".join(f"{Path(t).stem:>26}" for t in args.targets))
+    for name, assignments in ABLATIONS.items():
+        slug = "ablate-" + "".join(c if c.isalnum() else "_" for c in name)
+        models = [train(args, s, [args.train], slug, assignments)
+                  for s in seeds]
+        line = f"{name:32}"
+        found[name] = []
+        for data in args.targets:
+            rows = judge_target(args, models, data, 0)
+            srcc, ndcg = whole(rows, "srcc"), whole(rows, "ndcg10")
+            found[name].append(statistics.fmean(srcc))
+            spread = statistics.stdev(srcc) if len(srcc) > 1 else 0
+            line += (f"   {statistics.fmean(srcc):.3f} +- {spread:.3f} / "
+                     f"{statistics.fmean(ndcg):.2f}")
+        print(line, flush=True)
+    for at, data in enumerate(args.targets):
+        chosen = max(found, key=lambda n: sum(found[n]) - found[n][at])
+        print(f"{Path(data).stem}: chosen by the other targets: {chosen} "
+              f"({found[chosen][at]:.3f})")
+
+
 def main():
     parser = common.arguments(__doc__, 1)
     parser.add_argument("train", help="packed NAS-Bench-101 networks")
@@ -88,29 +167,34 @@ def main():
     parser.add_argument("--work", type=Path, required=True,
                         help="where models and figures are kept")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--finetune", type=int, default=50)
+    parser.add_argument("--config", default="paper")
+    parser.add_argument("--finetune", type=int, action="append", default=[],
+                        help="numbers of samples (50)")
+    parser.add_argument("--leave-one-out", action="store_true")
+    parser.add_argument("--ablate", action="store_true")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--set", action="append", default=[],
                         help="KEY=VALUE over the configuration")
     args = parser.parse_args()
+    args.finetune = args.finetune or [50]
     args.work.mkdir(exist_ok=True)
-    models = [train(args, seed) for seed in range(1, args.seeds + 1)]
+    seeds = range(1, args.seeds + 1)
+    if args.ablate:
+        args.config = "best"
+        return ablate(args, seeds)
+    if args.leave_one_out:
+        for data in args.targets:
+            sets = [args.train, *(t for t in args.targets if t != data)]
+            name = f"{args.config}-without-{Path(data).stem}"
+            tables(args, [train(args, s, sets, name) for s in seeds], data)
+        return None
+    models = [train(args, s, [args.train], args.config) for s in seeds]
     show(f"held-out tenth, {len(models)} seeds",
          [judge(args, m, args.train, "--held-out") for m in models],
          ["srcc", "kt", "mae", "mae80", "ndcg10"], HELD_OUT)
     for data in args.targets:
-        for options, table, what in (
-                ([], ZERO, "zero-shot"),
-                (["--finetune", str(args.finetune), "--seeds", "1"], TUNED,
-                 f"{args.finetune} samples")):
-            rows = [judge(args, m, data, *options,
-                          *(["--seed", str(k)] if options else []))
-                    for k, m in enumerate(models, 1)]
-            rows = [[r for r in seed if (r["finetune"] > 0) == bool(options)]
-                    for seed in rows]
-            family = rows[0][0]["family"]
-            show(f"{family}, {what}", rows, ["srcc", "kt", "ndcg10"],
-                 {m: p for (f, m), p in table.items() if f == family})
+        tables(args, models, data)
+    return None
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
  *
  * Where a constant was computed from others (a transposed, normalised or
  * concatenated weight), those are the parameters. Settings are none: shapes,
- * scales, bounds, running statistics. A constant beside data counts when it
+ * scales, bounds, running statistics, the states that recurrent nets start
+ * from (zeros, which some exporters write out). A constant beside data counts when it
  * is an initializer of more than one element; in a weight's place it counts
  * always. */
 #include "passes/params.h"
@@ -27,9 +28,9 @@ static const slots table[CG_OP_COUNT] = {
     [CG_OP_MULTI_HEAD_ATTENTION] = {0x8, 0},
     [CG_OP_GROUP_QUERY_ATTENTION] = {0, 0x1e0},
     [CG_OP_EMBEDDING] = {0x1, 0x2},
-    [CG_OP_LSTM] = {0x8e, 0x10},
-    [CG_OP_GRU] = {0xe, 0x10},
-    [CG_OP_RNN] = {0xe, 0x10},
+    [CG_OP_LSTM] = {0x8e, 0x70},
+    [CG_OP_GRU] = {0xe, 0x30},
+    [CG_OP_RNN] = {0xe, 0x30},
     [CG_OP_BATCHNORM] = {0x6, 0x18},
     [CG_OP_GROUPNORM] = {0x6, 0},
     [CG_OP_LAYERNORM] = {0x6, 0},

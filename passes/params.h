@@ -7,7 +7,8 @@
 typedef enum cg_slot {
     CG_SLOT_DATA,    /* a tensor; a constant here may be a parameter */
     CG_SLOT_WEIGHT,  /* a constant here is a parameter, whatever its size */
-    CG_SLOT_SETTING, /* shapes, axes, scales, bounds, running statistics */
+    CG_SLOT_SETTING, /* shapes, axes, scales, bounds, running statistics,
+                        initial states */
 } cg_slot;
 
 cg_slot cg_param_slot(cg_op op, size_t k);

@@ -16,16 +16,46 @@ bool cg_member_speaks(const cg_model *m, cg_member_id id)
     return x->trained && x->info->kind != CG_KIND_ENCODER;
 }
 
+static bool has_nets(const cg_model *m)
+{
+    for (int i = 0; i < CG_MEMBER_COUNT; i++)
+        if (cg_member_table[i].kind == CG_KIND_NET && m->member[i].trained)
+            return true;
+    return false;
+}
+
 bool cg_ensemble_there(const cg_model *m)
 {
     for (int k = 0; k < CG_ENSEMBLE_SIZE; k++)
         if (cg_ensemble[k] != CG_MEMBER_flops &&
             cg_member_speaks(m, cg_ensemble[k]))
             return true;
-    return false;
+    return has_nets(m);
 }
 
 /* -- opinions -------------------------------------------------------------- */
+
+static bool knows(const cg_model *m, const cg_member *x, uint32_t family)
+{
+    return x->info->kind == CG_KIND_NET && x->trained &&
+           (!x->largest_only || family == cg_families_largest(&m->families));
+}
+
+/* Beside nets who has seen a family speaks of it, and all of what is strange
+ * or what no net has seen: the ridge, which is good at nothing else, and nets
+ * of the largest family alone. */
+static double voice_of(const cg_model *m, cg_member_id id,
+                       const cg_embedded *d, uint32_t i)
+{
+    const cg_member *x = &m->member[id];
+    bool net = x->info->kind == CG_KIND_NET, known = false;
+    if (!has_nets(m) || (!net && x->info->kind != CG_KIND_LINEAR) ||
+        (net && knows(m, x, d->kin.family[i])))
+        return 1;
+    for (int k = 0; k < CG_MEMBER_COUNT; k++)
+        known |= knows(m, &m->member[k], d->kin.family[i]);
+    return known ? d->kin.strange[i] : 1;
+}
 
 static cg_err ask(cg_opinions *o, cg_model *m, cg_member_id id,
                   const cg_embedded *d, bool alone)
@@ -33,16 +63,19 @@ static cg_err ask(cg_opinions *o, cg_model *m, cg_member_id id,
     cg_member *x = &m->member[id];
     size_t n = d->e->n;
     o->n = d->e->n;
-    if (!o->strange) {
-        o->strange = cg_xcalloc(n + 1, sizeof(double));
-        if (d->kin.strange)
-            memcpy(o->strange, d->kin.strange, n * sizeof(double));
-    }
     if (!o->score[id])
         o->score[id] = cg_xcalloc(n + 1, sizeof(double));
+    if (!o->voice[id])
+        o->voice[id] = cg_xcalloc(n + 1, sizeof(double));
+    for (uint32_t i = 0; i < o->n; i++)
+        o->voice[id][i] = voice_of(m, id, d, i);
     if (alone && x->info->kind == CG_KIND_RANKER)
         return cg_ranker_strengths(m, x, d, o->score[id]);
     CG_TRY(cg_model_scores(m, id, d, o->score[id]));
+    if (alone && x->info->kind == CG_KIND_PROCESS) {
+        o->spread = cg_xcalloc(n + 1, sizeof(double));
+        CG_TRY(cg_process_spread(m, d, o->spread));
+    }
     if (!cg_member_regresses(x))
         return CG_OK;
     if (!o->accuracy[id])
@@ -86,8 +119,9 @@ void cg_opinions_free(cg_opinions *o)
     for (int i = 0; i < CG_MEMBER_COUNT; i++) {
         cg_xfree(o->score[i]);
         cg_xfree(o->accuracy[i]);
+        cg_xfree(o->voice[i]);
     }
-    cg_xfree(o->strange);
+    cg_xfree(o->spread);
     *o = (cg_opinions){0};
 }
 
@@ -109,6 +143,8 @@ static double say(const cg_opinions *o, int id)
     int nets = count_nets(o);
     if (!o->score[id])
         return 0;
+    if (o->score[CG_MEMBER_tuned])
+        return id == CG_MEMBER_tuned;
     if (nets > 0)
         return kind == CG_KIND_NET ? 1 : kind == CG_KIND_LINEAR ? nets : 0;
     for (int k = 0; k < CG_ENSEMBLE_SIZE; k++) {
@@ -135,12 +171,10 @@ void cg_ensemble_weights(const cg_opinions *o, const double *y,
         weight[i] /= sum;
 }
 
-/* Of network i: the ridge beside nets speaks of strange ones. */
-static double weight_of(const cg_opinions *o, const double *weight, int k,
-                        uint32_t i)
+double cg_ensemble_weight_of(const cg_opinions *o, const double *weight,
+                             int k, uint32_t i)
 {
-    bool shy = cg_member_table[k].kind == CG_KIND_LINEAR && count_nets(o) > 0;
-    return shy ? weight[k] * o->strange[i] : weight[k];
+    return weight[k] * (o->voice[k] ? o->voice[k][i] : 1);
 }
 
 void cg_model_weights(const cg_model *m, const cg_opinions *o, double *weight)
@@ -148,6 +182,16 @@ void cg_model_weights(const cg_model *m, const cg_opinions *o, double *weight)
     cg_ensemble_weights(o, NULL, weight);
     for (int i = 0; i < CG_MEMBER_COUNT && m->tuned; i++)
         weight[i] = m->member[i].weight;
+}
+
+void cg_ensemble_voices(const cg_opinions *o, double *weight)
+{
+    for (int k = 0; k < CG_MEMBER_COUNT; k++) {
+        double sum = 0;
+        for (uint32_t i = 0; i < o->n; i++)
+            sum += cg_ensemble_weight_of(o, weight, k, i);
+        weight[k] = sum / o->n;
+    }
 }
 
 void cg_ensemble_score(const cg_opinions *o, const double *weight,
@@ -162,7 +206,7 @@ void cg_ensemble_score(const cg_opinions *o, const double *weight,
             continue;
         cg_zscores(o->score[k], o->n, z);
         for (uint32_t i = 0; i < o->n; i++) {
-            double w = weight_of(o, weight, k, i);
+            double w = cg_ensemble_weight_of(o, weight, k, i);
             score[i] += isnan(z[i]) ? 0 : w * z[i];
             all[i] += w;
         }
@@ -179,7 +223,7 @@ void cg_ensemble_accuracy(const cg_opinions *o, const double *weight,
     for (uint32_t i = 0; i < o->n; i++) {
         double sum = 0, all = 0;
         for (int k = 0; k < CG_MEMBER_COUNT; k++) {
-            double w = o->accuracy[k] ? weight_of(o, weight, k, i) : 0;
+            double w = o->accuracy[k] ? cg_ensemble_weight_of(o, weight, k, i) : 0;
             sum += w > 0 ? w * o->accuracy[k][i] : 0;
             all += w;
         }
@@ -202,24 +246,18 @@ cg_err cg_ensemble_calibrate_on(cg_model *m, const cg_embedded *d)
     return CG_OK;
 }
 
-cg_err cg_ensemble_calibrate(cg_model *m, const cg_examples *train)
-{
-    cg_embedded d;
-    CG_TRY(cg_model_embed(m, train, &d));
-    cg_err err = cg_ensemble_calibrate_on(m, &d);
-    cg_embedded_free(&d);
-    return err;
-}
-
 /* FLOPs need no calibration where nothing was tuned: the model knows those it
  * was trained on. */
-static bool scale_of(const cg_model *m, int k, double *mean, double *sd)
+cg_err cg_ensemble_scale(const cg_model *m, int k, double *mean, double *sd)
 {
     const cg_member *x = &m->member[k];
     bool flops = k == CG_MEMBER_flops && isnan(x->said_mean);
     *mean = flops ? m->flops_mean : x->said_mean;
     *sd = flops ? m->flops_sd : x->said_sd;
-    return isfinite(*mean) && *sd >= 0;
+    return isfinite(*mean) && *sd >= 0 ? CG_OK
+        : cg_fail(CG_EUSAGE, "the model's training has not ended: it does not "
+                  "know yet what its member %s says of the training set",
+                  x->info->line);
 }
 
 /* Mean and deviation of z (n) by weights w. */
@@ -243,25 +281,27 @@ cg_err cg_ensemble_alone(const cg_model *m, const cg_opinions *o,
     int who[CG_MEMBER_COUNT];
     double mean[CG_MEMBER_COUNT], sd[CG_MEMBER_COUNT], w[CG_MEMBER_COUNT];
     double z[CG_MEMBER_COUNT], spread;
-    size_t count = 0;
+    size_t count = 0, all = 0;
     for (int id = 0; id < CG_MEMBER_COUNT; id++) {
         if (!o->score[id] || weight[id] == 0)
             continue;
-        if (!scale_of(m, id, &mean[count], &sd[count]))
-            return cg_fail(CG_EUSAGE, "the model's training has not ended: it "
-                           "does not know yet what its member %s says of "
-                           "the training set", m->member[id].info->line);
+        CG_TRY(cg_ensemble_scale(m, id, &mean[count], &sd[count]));
         who[count] = id;
+        all++;
         if (sd[count] > 0) /* else it says the same of all networks */
             from[count++] = o->score[id];
     }
     for (uint32_t i = 0; i < o->n; i++) {
         for (size_t k = 0; k < count; k++) {
             z[k] = (from[k][i] - mean[k]) / sd[k];
-            w[k] = weight_of(o, weight, who[k], i);
+            w[k] = cg_ensemble_weight_of(o, weight, who[k], i);
         }
         weighted_moments(z, w, count, &score[i], &spread);
         agreement[i] = count > 1 ? 1 / (1 + spread) : NAN;
+        if (o->spread && weight[CG_MEMBER_tuned] > 0)
+            agreement[i] = 1 / (1 + o->spread[i]);
+        if (count == 0 && all > 0)
+            score[i] = 0;
     }
     return CG_OK;
 }

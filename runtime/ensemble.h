@@ -29,7 +29,11 @@ typedef struct cg_opinions {
     uint32_t n;
     double *score[CG_MEMBER_COUNT];    /* (n) cg_model_scores */
     double *accuracy[CG_MEMBER_COUNT]; /* (n) percent */
-    double *strange;                   /* (n) runtime/family.h */
+    double *voice[CG_MEMBER_COUNT];    /* (n) 0 .. 1: how much its weight
+                                          counts for a network */
+    double *spread; /* (n) of who is asked alone in a model of nets that was
+                       tuned: the process's deviation of a label, in those of
+                       its samples; NULL otherwise */
 } cg_opinions;
 
 /* Asks every member that speaks. */
@@ -40,13 +44,19 @@ cg_err cg_opinions_ask_one(cg_opinions *o, cg_model *m, cg_member_id id,
 void cg_opinions_free(cg_opinions *o); /* zeroed is fine */
 
 /* weight (CG_MEMBER_COUNT): 0 for who is not of the ensemble, or not there;
- * their sum is 1 (the ridge beside nets: as for a network that is strange). y NULL: equal weights; otherwise the softmax of each
- * member's Kendall tau with y (n), tau = 0 where it has no meaning. */
+ * their sum is 1, before voices. y NULL: equal weights, and the ridge's that of
+ * all nets together; otherwise the softmax of each member's Kendall tau with y
+ * (n), tau = 0 where it has no meaning. */
 void cg_ensemble_weights(const cg_opinions *o, const double *y,
                          double *weight);
 /* Those that a tuned model keeps, equal ones otherwise. */
 void cg_model_weights(const cg_model *m, const cg_opinions *o,
                       double *weight);
+/* Each weight (CG_MEMBER_COUNT) times the mean of the member's voice. */
+void cg_ensemble_voices(const cg_opinions *o, double *weight);
+/* Of one network: the weight by its voice. */
+double cg_ensemble_weight_of(const cg_opinions *o, const double *weight,
+                             int k, uint32_t i);
 /* score (n) = sum_k weight_k z(score_k), z-scores over these n networks; a
  * member that says the same of all of them adds 0. */
 void cg_ensemble_score(const cg_opinions *o, const double *weight,
@@ -63,14 +73,17 @@ void cg_ensemble_accuracy(const cg_opinions *o, const double *weight,
  * another one less the other way round, up to a constant. */
 cg_err cg_opinions_ask_alone(cg_opinions *o, cg_model *m,
                              const cg_embedded *d);
-/* Sets every member's mean and deviation of these over the training set; what
- * cg_ensemble_alone standardises by. */
-cg_err cg_ensemble_calibrate(cg_model *m, const cg_examples *train);
-/* The same over other networks, which are embedded already. */
+/* Sets every member's mean and deviation of these over d, the training set or
+ * the networks that the model is tuned to: what cg_ensemble_alone standardises
+ * by. */
 cg_err cg_ensemble_calibrate_on(cg_model *m, const cg_embedded *d);
-/* Mean of the standardised opinions by weight (CG_MEMBER_COUNT), and how well
- * they agree: 1 / (1 + their standard deviation), 1 where all say the same,
- * NAN with less than two. CG_EUSAGE: the model was not calibrated. */
+/* What cg_ensemble_alone standardises the opinions of member k by. CG_EUSAGE:
+ * the model was not calibrated. */
+cg_err cg_ensemble_scale(const cg_model *m, int k, double *mean, double *sd);
+/* Mean of the standardised opinions by weight (CG_MEMBER_COUNT), 0 where each
+ * is the same for all networks, and how well they agree: 1 / (1 + their
+ * standard deviation), 1 where all say the same, NAN with less than two; of a
+ * process 1 / (1 + its own). CG_EUSAGE: the model was not calibrated. */
 cg_err cg_ensemble_alone(const cg_model *m, const cg_opinions *o,
                          const double *weight, double *score,
                          double *agreement);

@@ -14,21 +14,22 @@ double *cg_structures_of(const cg_examples *e)
     return x;
 }
 
-/* Of the networks of one set; their number. */
+/* Of the networks of one set, NULL: of all; their number. */
 static size_t moments(const cg_examples *e, const double *x,
                       const cg_set *set, cg_moments_of *m)
 {
     size_t n = 0;
     *m = (cg_moments_of){0};
     for (uint32_t i = 0; i < e->n; i++) {
-        n += e->pick[i].set == set;
-        for (int k = 0; k < S && e->pick[i].set == set; k++)
+        bool in = !set || e->pick[i].set == set;
+        n += in;
+        for (int k = 0; k < S && in; k++)
             m->mean[k] += x[(size_t)i * S + k];
     }
     for (int k = 0; k < S; k++)
         m->mean[k] /= (double)n;
     for (uint32_t i = 0; i < e->n; i++)
-        for (int k = 0; k < S && e->pick[i].set == set; k++)
+        for (int k = 0; k < S && (!set || e->pick[i].set == set); k++)
             m->sd[k] += pow(x[(size_t)i * S + k] - m->mean[k], 2);
     for (int k = 0; k < S; k++) {
         m->sd[k] = sqrt(m->sd[k] / (double)n);
@@ -77,6 +78,15 @@ void cg_families_join(cg_families *f)
     }
 }
 
+uint32_t cg_families_largest(const cg_families *f)
+{
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < f->list.len; i++)
+        if (f->list.data[i].networks > f->list.data[best].networks)
+            best = i;
+    return best;
+}
+
 void cg_families_fit(cg_families *f, const cg_examples *e, const double *x,
                      cg_label_kind kind)
 {
@@ -89,11 +99,38 @@ void cg_families_fit(cg_families *f, const cg_examples *e, const double *x,
         if (first_of_set(e, i) != i)
             continue;
         snprintf(one.name, sizeof one.name, "%s", set->family);
-        moments(e, x, set, &one.structure);
+        one.networks = (double)moments(e, x, set, &one.structure);
         fit_label(&one.label, kind, e, set);
         cg_array_push(&f->list, one);
     }
     cg_families_join(f);
+}
+
+void cg_families_untune(cg_families *f)
+{
+    f->list.len -= f->tuned;
+    f->tuned = false;
+    cg_families_join(f);
+}
+
+void cg_families_tune(cg_families *f, const cg_examples *e, const double *x,
+                      const cg_label *label)
+{
+    cg_family one = {.label = *label};
+    cg_families_untune(f);
+    snprintf(one.name, sizeof one.name, "%s", e->pick[0].set->family);
+    moments(e, x, NULL, &one.structure);
+    cg_array_push(&f->list, one);
+    f->tuned = true;
+    cg_families_join(f);
+}
+
+cg_families cg_families_copy(const cg_families *f)
+{
+    cg_families copy = {.tuned = f->tuned, .all = f->all};
+    for (size_t i = 0; i < f->list.len; i++)
+        cg_array_push(&copy.list, f->list.data[i]);
+    return copy;
 }
 
 void cg_families_free(cg_families *f)
@@ -107,6 +144,8 @@ void cg_families_free(cg_families *f)
 /* Files are of any family. */
 static const cg_family *named(const cg_families *f, const char *name)
 {
+    if (f->tuned)
+        return &f->list.data[f->list.len - 1];
     for (size_t i = 0; i < f->list.len; i++)
         if (strcmp(f->list.data[i].name, name) == 0 &&
             strcmp(name, "onnx") != 0)
@@ -120,12 +159,9 @@ static void standardise(double *x, const cg_moments_of *m)
         x[k] = m->sd[k] > 0 ? (x[k] - m->mean[k]) / m->sd[k] : 0;
 }
 
-/* A family's deviations are widened by a tenth of all families' together: a
- * structure that one of them never varies is not infinitely far from the
- * others. */
-static double distance_of(const cg_families *f, const cg_family *one,
-                          const double *x)
+double cg_family_distance(const cg_families *f, size_t family, const double *x)
 {
+    const cg_family *one = &f->list.data[family];
     double sum = 0;
     for (int k = 0; k < S; k++) {
         double sd = hypot(one->structure.sd[k], .1 * f->all.sd[k]);
@@ -142,7 +178,7 @@ static uint32_t nearest(const cg_families *f, const double *x,
     *distance = INFINITY;
     for (size_t k = 0; k < f->list.len; k++) {
         const cg_family *one = &f->list.data[k];
-        double d = distance_of(f, one, x);
+        double d = cg_family_distance(f, k, x);
         if (one == own || (!own && d < *distance))
             best = (uint32_t)k, *distance = d;
     }
@@ -158,7 +194,8 @@ static double strangeness(double distance)
 /* The networks of one set. */
 typedef struct group {
     const cg_set *set;
-    const cg_family *named;
+    const cg_family *named, *kin; /* of its name; what all its networks belong
+                                     to, NULL: each to the nearest one */
     size_t n;
     double distance; /* mean */
     cg_moments_of own;
@@ -176,12 +213,16 @@ static group *group_of(groups *all, const cg_set *set)
 static void find_groups(groups *all, const cg_families *f,
                         const cg_examples *e, const double *x)
 {
+    double distance;
     for (uint32_t i = 0; i < e->n; i++) {
         const cg_set *set = e->pick[i].set;
         if (group_of(all, set))
             continue;
         group g = {.set = set, .named = named(f, set->family)};
         g.n = moments(e, x, set, &g.own);
+        g.kin = g.named;
+        if (!g.kin && g.n >= CG_FAMILY_LEAST && f->list.len > 0)
+            g.kin = &f->list.data[nearest(f, g.own.mean, NULL, &distance)];
         cg_array_push(all, g);
     }
 }
@@ -201,8 +242,8 @@ static void place(const cg_families *f, const group *g, double *x, uint32_t i,
     cg_moments_of mixed = {0};
     const cg_moments_of *by = &mixed;
     bool many = g->n >= CG_FAMILY_LEAST;
-    k->strange[i] = g->named ? 0 : strangeness(many ? g->distance
-                                                    : k->distance[i]);
+    k->strange[i] = g->named && !f->tuned ? 0
+        : strangeness(many ? g->distance : k->distance[i]);
     if (g->named)
         by = &g->named->structure;
     else if (many)
@@ -224,7 +265,7 @@ void cg_families_place(const cg_families *f, const cg_examples *e, double *x,
     find_groups(&all, f, e, x);
     for (uint32_t i = 0; i < n; i++) {
         group *g = group_of(&all, e->pick[i].set);
-        k->family[i] = nearest(f, x + (size_t)i * S, g->named,
+        k->family[i] = nearest(f, x + (size_t)i * S, g->kin,
                                &k->distance[i]);
         g->distance += k->distance[i] / (double)g->n;
     }

@@ -7,6 +7,9 @@
 #include "runtime/ensemble.h"
 #include "runtime/fit.h"
 
+/* A model of nets is tuned in another way, without steps: what it has stays as
+ * it is, and member tuned is fitted (runtime/member_process.c). */
+
 /* Teaches a member the labels of d: all its parameters (of a head: not the
  * encoder's), `finetune_epochs` of the configuration with the member's own
  * learning rate, one network a step, a ranker two. The optimiser starts anew;
@@ -28,8 +31,9 @@ cg_err cg_finetune_check(uint32_t all, uint32_t n);
 
 /* Draws n samples of the family by the seed, the same for every member; each
  * member that speaks (`only` -1) or one of them is tuned, asked about samples
- * and rest, and put back to the bits it had before. `told` (NULL: none) is
- * called when a member is done. n is checked as above. */
+ * and rest, and put back to the bits it had before. Of a model of nets member
+ * tuned is fitted first, and everyone asked as a model of this family. `told`
+ * (NULL: none) is called when a member is done. n is checked as above. */
 cg_err cg_finetune_try(cg_tuned *t, cg_model *m, const cg_embedded *family,
                        uint32_t n, uint64_t seed, int only,
                        void (*told)(void *user, const cg_member_info *info),
@@ -47,7 +51,9 @@ typedef struct cg_tune_hooks {
 int cg_finetune_members(const cg_model *m);
 
 /* Tunes the model for good, each member as cg_finetune_try does with the same
- * n and seed: the bits of what they say afterwards are the same. The
+ * n and seed: the bits of what they say afterwards are the same. Networks
+ * without a label (NAN) are no samples. A model of nets is of this family then:
+ * it judges every network as one of it (cg_families_tune). The
  * ensemble's weights are then those of the samples; what is said of a network
  * alone is standardised over the whole family, which takes no labels. All
  * networks may be samples, `rest` is then empty. CG_EUSAGE: n is less than two

@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "backend/linalg.h"
@@ -25,6 +26,8 @@ typedef struct task {
     size_t n, d, p;      /* p = 2 + groups, the length of theta */
     const size_t *group;
     double *low, *high;  /* (p) */
+    const cg_gp_prior *prior;
+    double *centre;      /* (p) of the prior */
     double *z, *zm;      /* (n, d): x / length; and times M */
     double *k, *l;       /* (n, n) */
     double *alpha;       /* (n) */
@@ -117,8 +120,28 @@ static void slopes(task *t, double noise, double *slope)
     length_slopes(t, slope + LENGTH);
 }
 
-/* The log likelihood and, if slope is not NULL, its gradient; -INFINITY where
- * the covariance is singular to working precision. */
+static cg_gp_belief belief(const task *t, size_t i)
+{
+    const cg_gp_prior *p = t->prior;
+    return i == SIGNAL ? p->signal : i == NOISE ? p->noise : p->length;
+}
+
+/* The logarithm of the prior, but for its constant; adds to the slope. */
+static double believe(const task *t, const double *theta, double *slope)
+{
+    double sum = 0;
+    for (size_t i = 0; i < t->p; i++) {
+        double sd = belief(t, i).sd, z = (theta[i] - t->centre[i]) / sd;
+        sum -= .5 * z * z;
+        if (slope)
+            slope[i] -= z / sd;
+    }
+    return sum;
+}
+
+/* The log likelihood, with the prior if there is one, and, if slope is not
+ * NULL, its gradient; -INFINITY where the covariance is singular to working
+ * precision. */
 static double evaluate(task *t, const double *theta, double *slope)
 {
     double likelihood, *value = cg_xcalloc(t->p, sizeof *value);
@@ -131,6 +154,8 @@ static double evaluate(task *t, const double *theta, double *slope)
         likelihood = -INFINITY;
     else if (slope)
         slopes(t, value[NOISE], slope);
+    if (t->prior && isfinite(likelihood))
+        likelihood += believe(t, theta, slope);
     cg_xfree(value);
     return likelihood;
 }
@@ -285,6 +310,38 @@ static void set_box(task *t, double *middle)
     cg_xfree(column);
 }
 
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Of the squared distances of all pairs of rows in one group's columns. */
+static double typical_distance(const task *t, size_t group)
+{
+    size_t pairs = t->n * (t->n - 1) / 2, at = 0;
+    double *d2 = cg_xcalloc(pairs, sizeof *d2), mean, sd;
+    for (size_t a = 0; a < t->n; a++)
+        for (size_t b = 0; b < a; b++, at++)
+            for (size_t j = 0; j < t->d; j++) {
+                double d = t->x[a * t->d + j] - t->x[b * t->d + j];
+                d2[at] += t->group[j] == group ? d * d : 0;
+            }
+    qsort(d2, pairs, sizeof *d2, ascending);
+    double median = .5 * (d2[(pairs - 1) / 2] + d2[pairs / 2]);
+    cg_moments(d2, pairs, &mean, &sd);
+    cg_xfree(d2);
+    return sqrt(median > 0 ? median : mean > 0 ? mean : 1);
+}
+
+/* `middle` of signal and noise is the variance of y. */
+static void set_centre(task *t, const double *middle)
+{
+    for (size_t i = 0; i < t->p; i++)
+        t->centre[i] = belief(t, i).mean +
+            (i < LENGTH ? middle[i] : log(typical_distance(t, i - LENGTH)));
+}
+
 static const double grid_length[] = {.5, 1, 2, 4, 8};
 static const double grid_noise[] = {.001, .01, .1, .5};
 enum { LENGTHS = 5, NOISES = 4 };
@@ -324,6 +381,8 @@ static void search(task *t, double *best)
     double *work = cg_xcalloc((1 + LENGTHS) * p, sizeof *work);
     double *middle = work, *start = work + p, height[LENGTHS];
     set_box(t, middle);
+    if (t->prior)
+        set_centre(t, middle);
     for (int i = 0; i < LENGTHS; i++)
         height[i] = best_noise(t, middle, i, start + (size_t)i * p);
     memcpy(best, start, p * sizeof *best);
@@ -361,19 +420,28 @@ static cg_err check(const double *x, const double *y, size_t n, size_t d,
         if (!(o->fixed[i] > 0 && isfinite(o->fixed[i])))
             return cg_fail(CG_EFORMAT, "Gaussian process: parameter %zu is "
                            "%g, not a number > 0", i, o->fixed[i]);
+    for (int i = 0; i < 3 && o->prior; i++) {
+        cg_gp_belief b[] = {o->prior->signal, o->prior->noise,
+                            o->prior->length};
+        if (!(isfinite(b[i].mean) && b[i].sd > 0))
+            return cg_fail(CG_EFORMAT, "Gaussian process: a prior of mean %g "
+                           "and deviation %g", b[i].mean, b[i].sd);
+    }
     return CG_OK;
 }
 
 /* The parameters of g by the search, or as they are given. */
 static void choose(cg_gp *g, const double *x, const double *y,
-                   const double *fixed)
+                   const cg_gp_options *o)
 {
     size_t n = g->n, nd = n * g->d, p = LENGTH + g->n_groups;
-    double *theta = cg_xcalloc(3 * p, sizeof *theta);
+    const double *fixed = o->fixed;
+    double *theta = cg_xcalloc(4 * p, sizeof *theta);
     if (!fixed) {
         double *work = cg_xcalloc(2 * nd + n * n, sizeof *work);
         task t = {.x = x, .y = y, .n = n, .d = g->d, .p = p,
                   .group = g->group, .low = theta + p, .high = theta + 2 * p,
+                  .prior = o->prior, .centre = theta + 3 * p,
                   .z = work, .zm = work + nd, .k = work + 2 * nd,
                   .l = g->l, .alpha = g->alpha};
         search(&t, theta);
@@ -388,14 +456,14 @@ static void choose(cg_gp *g, const double *x, const double *y,
 }
 
 static cg_err fit(cg_gp *g, const double *x, const double *y,
-                  const double *fixed)
+                  const cg_gp_options *o)
 {
     double *centred = cg_xcalloc(g->n, sizeof *centred), sd;
     double *k = cg_xcalloc(g->n * g->n, sizeof *k);
     cg_moments(y, g->n, &g->mean, &sd);
     for (size_t i = 0; i < g->n; i++)
         centred[i] = y[i] - g->mean;
-    choose(g, x, centred, fixed);
+    choose(g, x, centred, o);
     scale_rows(x, g->n, g->d, g->group, g->length, g->x);
     covariance(g->x, g->n, g->d, g->signal, k);
     cg_err err = condition(k, centred, g->n, g->noise, g->l, g->alpha,
@@ -420,7 +488,7 @@ cg_err cg_gp_fit(cg_gp *g, const double *x, const double *y, size_t n,
                  .alpha = cg_xcalloc(n, sizeof(double))};
     for (size_t j = 0; j < d; j++)
         g->group[j] = o->group ? o->group[j] : j;
-    cg_err err = fit(g, x, y, o->fixed);
+    cg_err err = fit(g, x, y, o);
     if (err != CG_OK)
         cg_gp_free(g);
     return err;

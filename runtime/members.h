@@ -75,9 +75,34 @@ CG_MEMBER_KIND(encoder)
 CG_MEMBER_KIND(head)
 CG_MEMBER_KIND(ranker)
 CG_MEMBER_KIND(linear)
+CG_MEMBER_KIND(process)
 CG_MEMBER_KIND(cost)
 #undef CG_MEMBER_KIND
 
+/* Whether fine-tuning fits member tuned: the model has nets, and they make its
+ * embedding. */
+bool cg_process_wanted(const cg_model *m);
+/* Fits member tuned to the labels of `samples`, which are of `family`: all its
+ * networks, embedded, labelled or not, both placed by the families that the
+ * model has then. weight (CG_MEMBER_COUNT): the zero-shot ensemble's for the
+ * family, with voices. What was fitted before is gone. On an error the member
+ * is not trained. */
+cg_err cg_process_fit(cg_model *m, const cg_embedded *family,
+                      const cg_embedded *samples, const double *weight);
+/* The deviation (n) of its predictions, noise of labels included. */
+cg_err cg_process_spread(cg_model *m, const cg_embedded *d, double *spread);
+void cg_process_free(cg_process *p); /* zeroed is fine */
+/* What a file keeps of it: rows x cols numbers at *at. False: there is no part
+ * i. Shapes follow from the model and part 0, which is read first. */
+typedef struct cg_process_part {
+    const char *name;
+    size_t rows, cols;
+    double **at;
+} cg_process_part;
+bool cg_process_part_of(const cg_model *m, cg_process *p, int i,
+                        cg_process_part *part);
+/* The rest of it from its parts. CG_EFORMAT: they make no process. */
+cg_err cg_process_restore(const cg_model *m, cg_process *p);
 /* Fits the ridge to d. */
 cg_err cg_linear_fit(cg_model *m, cg_member *x, const cg_embedded *d);
 /* Of each network, whatever the others are: half of the classifier's output

@@ -38,7 +38,8 @@ static const struct kind {
     [CG_KIND_GRAPH] = KIND(graph), [CG_KIND_NET] = KIND(net),
     [CG_KIND_ENCODER] = KIND(encoder),
     [CG_KIND_HEAD] = KIND(head),   [CG_KIND_RANKER] = KIND(ranker),
-    [CG_KIND_LINEAR] = KIND(linear), [CG_KIND_COST] = KIND(cost),
+    [CG_KIND_LINEAR] = KIND(linear), [CG_KIND_PROCESS] = KIND(process),
+    [CG_KIND_COST] = KIND(cost),
 #undef KIND
 };
 
@@ -60,6 +61,12 @@ static cg_err choose_view(cg_model *m, cg_member *x, int k)
     char part[CG_CONFIG_TEXT_MAX];
     part_of(m->config.inputs, k, part, sizeof part);
     CG_TRY(cg_inputs_parse(&x->inputs, part));
+    part_of(m->config.net_sets, k, part, sizeof part);
+    x->largest_only = x->info->kind == CG_KIND_NET &&
+                      strcmp(part, "largest") == 0;
+    if (strcmp(part, "largest") != 0 && strcmp(part, "all") != 0)
+        return cg_fail(CG_EUSAGE, "net_sets: '%.40s' is neither all nor "
+                       "largest", part);
     part_of(m->config.structure, k, part, sizeof part);
     return cg_structures_parse(&x->beside, part);
 }
@@ -112,6 +119,8 @@ void cg_model_free(cg_model *m)
     cg_batcher_free(m->batcher);
     cg_tape_free(&m->tape);
     cg_families_free(&m->families);
+    cg_known_free(&m->known);
+    cg_process_free(&m->process);
     cg_pca_free(&m->pca);
     for (int i = 0; i < CG_CLUSTERS_NONE; i++)
         cg_fcm_free(&m->fcm[i]);
@@ -139,11 +148,12 @@ double cg_spectral_distance(cg_pick a, cg_pick b)
     return sqrt(sum);
 }
 
-/* Of its family, but Eq. 5 has one for all. */
+/* Of its family, but Eq. 5 has one for all, and who was tuned its samples'. */
 static const cg_label *label_of(const cg_model *m, const cg_member *x,
                                 const cg_embedded *d, uint32_t i)
 {
-    return x->label.kind == CG_LABEL_FLOPS || m->families.list.len == 0
+    return x->label.kind == CG_LABEL_FLOPS || m->families.list.len == 0 ||
+           x->info->kind == CG_KIND_PROCESS
                ? &x->label : &m->families.list.data[d->kin.family[i]].label;
 }
 
@@ -364,7 +374,9 @@ bool cg_member_regresses(const cg_member *x)
 {
     cg_member_kind k = x->info->kind;
     return cg_member_sees_graphs(x) ? k != CG_KIND_ENCODER
-                                    : k == CG_KIND_HEAD || k == CG_KIND_LINEAR;
+                                    : k == CG_KIND_HEAD ||
+                                      k == CG_KIND_LINEAR ||
+                                      k == CG_KIND_PROCESS;
 }
 
 cg_err cg_regressor_scores(cg_model *m, cg_member *x, const cg_embedded *d,

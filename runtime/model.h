@@ -10,14 +10,16 @@
 
 #include "runtime/config.h"
 #include "runtime/fcm.h"
+#include "runtime/gp.h"
 #include "runtime/inputs.h"
 #include "runtime/family.h"
+#include "runtime/known.h"
 #include "runtime/nets.h"
 #include "runtime/pca.h"
 
 typedef enum cg_member_kind {
     CG_KIND_GRAPH, CG_KIND_NET, CG_KIND_ENCODER, CG_KIND_HEAD, CG_KIND_RANKER,
-    CG_KIND_LINEAR, CG_KIND_COST
+    CG_KIND_LINEAR, CG_KIND_PROCESS, CG_KIND_COST
 } cg_member_kind;
 
 typedef enum cg_clusters { /* whose number of clusters and m */
@@ -49,6 +51,7 @@ typedef struct cg_member {
     cg_params params;
     cg_label label;
     size_t embed;     /* of who sees graphs */
+    bool largest_only; /* a net that has seen the largest family alone */
     cg_inputs inputs; /* that it uses of the model's */
     cg_structures beside; /* what its regressor reads besides */
     cg_gnn gnn;
@@ -63,12 +66,31 @@ typedef struct cg_member {
     double weight; /* in the ensemble of a model that was tuned */
 } cg_member;
 
+/* What a model of nets was tuned to, by runtime/member_process.c; a family is
+ * all networks at hand then, labelled or not. */
+typedef struct cg_process {
+    size_t nets, width;  /* trained ones, and of the state of each */
+    size_t voices;       /* nets, and the ridge where there is one */
+    size_t k;            /* principal components of each net's states */
+    size_t n, d, groups; /* samples, features, and lengths of these */
+    double *number;      /* its scalars, by an enum of that file */
+    double *mean, *view; /* (nets, width) of states; (nets k, width) components
+                            scaled to variance 1 over the family; 0 where they
+                            say nothing */
+    double *said;        /* (voices, 3) mean and deviation over the family of
+                            what they say, and their weights */
+    double *x, *y;       /* (n, d); (2, n): what the processes learnt */
+    double *theta;       /* (2, 2 + groups) their parameters */
+    cg_gp gp[2];         /* of the residuals; of the labels themselves */
+} cg_process;            /* on the heap; n is 0 where nothing was fitted */
+
 typedef struct cg_model {
     cg_dev *dev;
     cg_config config;
     cg_inputs inputs;
     cg_structures ridge;           /* what it reads */
     cg_families families;          /* that it was trained on */
+    cg_known known;                /* some networks that it was trained on */
     cg_batcher *batcher;
     cg_tape tape;                  /* for predictions */
     cg_batch batch;                /* what the step at hand runs on: tapes */
@@ -78,6 +100,7 @@ typedef struct cg_model {
     double flops_mean, flops_sd;   /* of log10 FLOPs of the training set */
     cg_pca pca;
     cg_fcm fcm[CG_CLUSTERS_NONE];
+    cg_process process;            /* of member tuned */
 } cg_model;
 
 /* A model to be trained: parameters drawn from the seed of the configuration.

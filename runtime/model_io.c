@@ -53,23 +53,28 @@ static void add_opinion(writer *w, const cg_member *x)
         add(w, "gennape.weight", name, CG_TENSOR_F64, 1, 1, &x->weight);
 }
 
+static void add_label(writer *w, const char *prefix, const cg_label *l)
+{
+    double *label = own(w, cg_xcalloc(3, sizeof *label));
+    label[0] = l->kind;
+    label[1] = l->mean;
+    label[2] = l->sd;
+    add(w, prefix, "label", CG_TENSOR_F64, 1, 3, label);
+}
+
 static void add_member(writer *w, const cg_member *x, bool moments)
 {
     const char *name = x->info->name;
     const cg_params *p = &x->params;
     cg_dev *dev = w->m->dev;
     float *values = own(w, cg_xcalloc(p->n + 1, sizeof *values));
-    double *label = own(w, cg_xcalloc(3, sizeof *label));
     cg_dev_download(dev, values, p->x, p->n * sizeof *values);
     for (size_t i = 0; i < p->list.len; i++) {
         const cg_param *q = &p->list.data[i];
         add(w, name, q->name, CG_TENSOR_F32, q->var.rows, q->var.cols,
             values + q->offset);
     }
-    label[0] = x->label.kind;
-    label[1] = x->label.mean;
-    label[2] = x->label.sd;
-    add(w, name, "label", CG_TENSOR_F64, 1, 3, label);
+    add_label(w, name, &x->label);
     if (!moments)
         return;
     float *both = own(w, cg_xcalloc(2 * p->n + 1, sizeof *both));
@@ -80,23 +85,44 @@ static void add_member(writer *w, const cg_member *x, bool moments)
     add(w, name, "step", CG_TENSOR_I64, 1, 1, step);
 }
 
+static void add_process(writer *w)
+{
+    const cg_member *x = &w->m->member[CG_MEMBER_tuned];
+    cg_process p = w->m->process;
+    cg_process_part part;
+    if (!x->trained)
+        return;
+    add_label(w, x->info->name, &x->label);
+    for (int i = 0; cg_process_part_of(w->m, &p, i, &part); i++)
+        add(w, x->info->name, part.name, CG_TENSOR_F64, (int64_t)part.rows,
+            (int64_t)part.cols, *part.at);
+}
+
 static void add_families(writer *w)
 {
+    static const int64_t yes = 1;
     const cg_families *f = &w->m->families;
+    if (f->tuned)
+        add(w, "family", "tuned", CG_TENSOR_I64, 1, 1, &yes);
     for (size_t i = 0; i < f->list.len; i++) {
         const cg_family *one = &f->list.data[i];
         char prefix[64];
-        double *label = own(w, cg_xcalloc(3, sizeof *label));
-        label[0] = one->label.kind;
-        label[1] = one->label.mean;
-        label[2] = one->label.sd;
         snprintf(prefix, sizeof prefix, "family.%zu", i);
-        add(w, prefix, "label", CG_TENSOR_F64, 1, 3, label);
+        add_label(w, prefix, &one->label);
+        add(w, prefix, "networks", CG_TENSOR_F64, 1, 1, &one->networks);
         add(w, prefix, "structure.mean", CG_TENSOR_F64, 1, CG_STRUCTURE_COUNT,
             one->structure.mean);
         add(w, prefix, "structure.sd", CG_TENSOR_F64, 1, CG_STRUCTURE_COUNT,
             one->structure.sd);
     }
+}
+
+static void add_known(writer *w)
+{
+    cg_tensor t[CG_KNOWN_TENSORS];
+    int n = cg_known_tensors(&w->m->known, t);
+    for (int i = 0; i < n; i++)
+        cg_array_push(&w->tensors, t[i]);
 }
 
 static void add_shared(writer *w)
@@ -123,9 +149,9 @@ static void add_shared(writer *w)
 }
 
 /* Names, one a line: what the rows of an embedding, the columns of the
- * families' structure, and the families are. */
+ * families' structure, the families, and known networks are. */
 typedef struct line_lists {
-    char *inputs, *structure, *families;
+    char *inputs, *structure, *families, *known;
 } line_lists;
 
 static char *print_names(const cg_model *m,
@@ -163,6 +189,12 @@ static void print_families(FILE *f, const cg_model *m)
         fprintf(f, "%s\n", m->families.list.data[i].name);
 }
 
+static void print_known(FILE *f, const cg_model *m)
+{
+    for (uint32_t i = 0; i < m->known.n; i++)
+        fprintf(f, "%s\n", m->known.name[i]);
+}
+
 cg_err cg_model_save(const cg_model *m, const char *path,
                      const cg_progress *progress)
 {
@@ -174,29 +206,36 @@ cg_err cg_model_save(const cg_model *m, const char *path,
             add_member(&w, x, !x->trained);
         add_opinion(&w, x);
     }
+    add_process(&w);
     add_families(&w);
+    add_known(&w);
     add_shared(&w);
     cg_err err = cg_dev_sync(m->dev);
     char *config = own(&w, cg_config_print(&m->config));
-    line_lists n = {print_names(m, print_inputs), print_names(m, print_structure),
-               print_names(m, print_families)};
-    cg_tensor_meta meta[6] = {{"format", FORMAT}, {"config", config},
+    line_lists n = {
+        print_names(m, print_inputs), print_names(m, print_structure),
+        print_names(m, print_families), print_names(m, print_known)};
+    cg_tensor_meta meta[7] = {{"format", FORMAT}, {"config", config},
                               {"inputs", n.inputs},
                               {"structure", n.structure},
                               {"families", n.families}};
+    size_t n_meta = 5;
+    if (m->known.n > 0)
+        meta[n_meta++] = (cg_tensor_meta){"known", n.known};
     if (progress) {
         snprintf(where, sizeof where, "%d %d %" PRIx64, progress->stage,
                  progress->epochs, progress->data);
-        meta[5] = (cg_tensor_meta){"progress", where};
+        meta[n_meta++] = (cg_tensor_meta){"progress", where};
     }
     if (err == CG_OK)
         err = cg_tensors_write(path, w.tensors.data, w.tensors.len, meta,
-                               progress ? 6 : 5);
+                               n_meta);
     for (size_t i = 0; i < w.owned.len; i++)
         cg_xfree(w.owned.data[i]);
     free(n.inputs);
     free(n.structure);
     free(n.families);
+    free(n.known);
     cg_array_free(&w.owned);
     cg_array_free(&w.tensors);
     return err;
@@ -330,6 +369,28 @@ static double *copy(const cg_tensor *t, size_t n)
     return memcpy(p, t->data, n * sizeof *p);
 }
 
+static cg_err read_process(const reader *r)
+{
+    cg_member *x = &r->m->member[CG_MEMBER_tuned];
+    cg_process *p = &r->m->process;
+    cg_process_part part;
+    const cg_tensor *label, *t;
+    CG_TRY(want(r, x->info->name, "label", CG_TENSOR_F64, 1, 3, &label));
+    if (!label)
+        return CG_OK;
+    CG_TRY(read_label(r, x->info->name, label, &x->label));
+    for (int i = 0; cg_process_part_of(r->m, p, i, &part); i++) {
+        CG_TRY(want(r, x->info->name, part.name, CG_TENSOR_F64,
+                    (int64_t)part.rows, (int64_t)part.cols, &t));
+        if (!t)
+            return missing(r, x->info->name, part.name);
+        *part.at = copy(t, part.rows * part.cols);
+    }
+    cg_err err = cg_process_restore(r->m, p);
+    x->trained = err == CG_OK;
+    return err == CG_OK ? CG_OK : cg_fail_in(err, "%s", r->path);
+}
+
 static cg_err read_shared(const reader *r)
 {
     static const char *const names[] = {"fcm.regressor", "fcm.ranker"};
@@ -401,13 +462,15 @@ static cg_err read_all(reader *r, const char *inputs)
     map_rows(r, inputs);
     cg_err err = CG_OK;
     for (int i = 0; i < CG_MEMBER_COUNT && err == CG_OK; i++) {
-        if (cg_member_table[i].kind != CG_KIND_COST)
+        if (cg_member_table[i].kind != CG_KIND_COST &&
+            cg_member_table[i].kind != CG_KIND_PROCESS)
             err = read_member(r, &r->m->member[i]);
         if (err == CG_OK)
             err = read_opinion(r, &r->m->member[i]);
     }
     cg_xfree(r->row);
     CG_TRY(err);
+    CG_TRY(read_process(r)); /* on the nets */
     return read_shared(r);
 }
 
@@ -420,32 +483,25 @@ static int line_of(const char *text, size_t k, const char **line)
     return *text ? (int)strcspn(text, "\n") : -1;
 }
 
-static int structure_of(const char *name, int len)
-{
-    for (int k = 0; k < CG_STRUCTURE_COUNT; k++)
-        if (strlen(cg_structure_name[k]) == (size_t)len &&
-            memcmp(cg_structure_name[k], name, (size_t)len) == 0)
-            return k;
-    return -1;
-}
-
 static cg_err read_family(const reader *r, size_t i, const char *structure,
                           cg_family *one)
 {
-    const cg_tensor *label, *mean, *sd;
+    const cg_tensor *label, *mean, *sd, *networks;
     const char *name;
     char prefix[64];
     snprintf(prefix, sizeof prefix, "family.%zu", i);
     CG_TRY(want(r, prefix, "label", CG_TENSOR_F64, 1, 3, &label));
+    CG_TRY(want(r, prefix, "networks", CG_TENSOR_F64, 1, 1, &networks));
     CG_TRY(want(r, prefix, "structure.mean", CG_TENSOR_F64, 1, -1, &mean));
     CG_TRY(want(r, prefix, "structure.sd", CG_TENSOR_F64, 1, -1, &sd));
     if (!label || !mean || !sd || mean->shape[1] != sd->shape[1])
         return cg_fail(CG_EFORMAT, "%s: tensors %s are not whole", r->path,
                        prefix);
     CG_TRY(read_label(r, prefix, label, &one->label));
+    one->networks = networks ? *(const double *)networks->data : 0;
     for (int64_t c = 0; c < mean->shape[1]; c++) {
         int len = line_of(structure, (size_t)c, &name);
-        int k = len < 0 ? -1 : structure_of(name, len);
+        int k = len < 0 ? -1 : cg_structure_find(name, (size_t)len);
         if (k < 0)
             continue; /* no longer known */
         one->structure.mean[k] = ((const double *)mean->data)[c];
@@ -458,6 +514,7 @@ static cg_err read_families(const reader *r, const char *structure,
                             const char *families)
 {
     cg_families *f = &r->m->families;
+    const cg_tensor *tuned;
     const char *name;
     int len;
     for (size_t i = 0; (len = line_of(families, i, &name)) >= 0; i++) {
@@ -466,6 +523,8 @@ static cg_err read_families(const reader *r, const char *structure,
         CG_TRY(read_family(r, i, structure, &one));
         cg_array_push(&f->list, one);
     }
+    CG_TRY(want(r, "family", "tuned", CG_TENSOR_I64, 1, 1, &tuned));
+    f->tuned = tuned && f->list.len > 0;
     cg_families_join(f);
     return CG_OK;
 }
@@ -501,8 +560,12 @@ static cg_err load(cg_model **m, cg_dev *dev, const char *path,
     const char *structure = cg_tensors_meta(t, "structure");
     const char *families = cg_tensors_meta(t, "families");
     cg_err err = read_all(&r, inputs);
+    const char *known = cg_tensors_meta(t, "known");
     if (err == CG_OK && structure && families)
         err = read_families(&r, structure, families);
+    if (err == CG_OK && structure && known)
+        err = cg_known_read(&(*m)->known, t, known, structure,
+                            (*m)->families.list.len, path);
     if (err != CG_OK) {
         cg_model_free(*m);
         *m = NULL;

@@ -17,7 +17,7 @@ const char *const cg_structure_line[CG_STRUCTURE_COUNT] = {
 #undef CG_STRUCTURE
 };
 
-static int find(const char *name, size_t len)
+int cg_structure_find(const char *name, size_t len)
 {
     for (int i = 0; i < CG_STRUCTURE_COUNT; i++)
         if (strlen(cg_structure_name[i]) == len &&
@@ -26,12 +26,23 @@ static int find(const char *name, size_t len)
     return -1;
 }
 
+double cg_structure_plain(cg_structure k, double x)
+{
+    static const char *const value[CG_STRUCTURE_COUNT] = {
+#define CG_STRUCTURE(name, value, line) #value,
+#include "runtime/structure.def"
+#undef CG_STRUCTURE
+    };
+    const char counts[] = "log2(1 + ";
+    return strncmp(value[k], counts, sizeof counts - 1) == 0 ? exp2(x) - 1 : x;
+}
+
 cg_err cg_structures_parse(cg_structures *out, const char *list)
 {
     *out = (cg_structures){0};
     for (const char *s = list; *s; s += *s == ',') {
         size_t len = strcspn(s, ",");
-        int k = find(s, len);
+        int k = cg_structure_find(s, len);
         if (k < 0 || out->n == CG_STRUCTURE_COUNT) {
             char all[512] = "";
             for (int i = 0; i < CG_STRUCTURE_COUNT; i++)

@@ -15,6 +15,12 @@ typedef enum cg_structure {
 extern const char *const cg_structure_name[CG_STRUCTURE_COUNT];
 extern const char *const cg_structure_line[CG_STRUCTURE_COUNT];
 
+/* The one of this name, `len` bytes; -1: none. */
+int cg_structure_find(const char *name, size_t len);
+/* x as people put it: a count for those that go through log2(1 + n), otherwise
+ * x itself. */
+double cg_structure_plain(cg_structure k, double x);
+
 /* Some of them, by number. */
 typedef struct cg_structures {
     int n, k[CG_STRUCTURE_COUNT];

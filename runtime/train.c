@@ -12,7 +12,7 @@
 #include "runtime/members.h"
 #include "runtime/metrics.h"
 
-enum { FIT_STREAM = 5, CLUSTER_STREAM = 6 };
+enum { FIT_STREAM = 5, CLUSTER_STREAM = 6, KNOWN_STREAM = 8 };
 
 typedef struct stage {
     cg_model *m;
@@ -43,14 +43,33 @@ static void ahead(void *user, const uint32_t *idx, uint32_t n, int batch)
     cg_member_ahead(s->m, s->x, s->train, idx, n, batch);
 }
 
+/* Of the families, each by itself. */
+static double mean_srcc(const cg_model *m, const cg_embedded *d,
+                        const double *score)
+{
+    size_t n = d->e->n, families = 0;
+    double sum = 0, *y = cg_xcalloc(2 * n + 1, sizeof *y), *p = y + n;
+    for (uint32_t f = 0; f < m->families.list.len; f++) {
+        size_t k = 0;
+        for (size_t i = 0; i < n; i++)
+            if (d->kin.family[i] == f)
+                y[k] = d->e->accuracy[i], p[k++] = score[i];
+        double srcc = cg_srcc(y, p, k);
+        families += !isnan(srcc);
+        sum += isnan(srcc) ? 0 : srcc;
+    }
+    cg_xfree(y);
+    return sum / (double)families; /* NAN for 0 / 0 */
+}
+
 static cg_err validate(void *user, double *out)
 {
     stage *s = user;
-    const cg_examples *e = s->valid->e;
-    double *score = cg_xcalloc((size_t)e->n + 1, sizeof *score);
+    size_t n = s->valid->e->n;
+    double *score = cg_xcalloc(n + 1, sizeof *score);
     cg_member_id id = (cg_member_id)(s->x->info - cg_member_table);
     cg_err err = cg_model_scores(s->m, id, s->valid, score);
-    *out = cg_srcc(e->accuracy, score, e->n);
+    *out = mean_srcc(s->m, s->valid, score);
     cg_xfree(score);
     return err;
 }
@@ -187,9 +206,10 @@ static double repeats(size_t n, size_t most, double balance)
  * with Eq. 5 the ones that did not fail. Each network of a family is there
  * `repeats` times, rounded so that their sum is right. *e and *out are the
  * caller's to free. */
-static void choose(const cg_model *m, const cg_embedded *d, bool flops_label,
-                   cg_examples *e, cg_embedded *out)
+static void choose(const cg_model *m, const cg_member *x, const cg_embedded *d,
+                   bool flops_label, cg_examples *e, cg_embedded *out)
 {
+    uint32_t largest = cg_families_largest(&m->families);
     size_t families = m->families.list.len, most = 0;
     size_t *count = cg_xcalloc(families + 1, sizeof *count);
     double *due = cg_xcalloc(families + 1, sizeof *due);
@@ -199,7 +219,8 @@ static void choose(const cg_model *m, const cg_embedded *d, bool flops_label,
             most = count[d->kin.family[i]];
     for (uint32_t i = 0; i < d->e->n; i++) {
         uint32_t f = d->kin.family[i];
-        if (flops_label && d->e->accuracy[i] < CG_LABEL_FLOPS_LEAST)
+        if ((flops_label && d->e->accuracy[i] < CG_LABEL_FLOPS_LEAST) ||
+            (x->largest_only && f != largest))
             continue;
         due[f] += repeats(count[f], most, m->config.balance);
         for (; due[f] >= 1 - 1e-9; due[f] -= 1)
@@ -267,7 +288,8 @@ static cg_err parse_members(const cg_config *c, cg_member_id *list, int *n)
         size_t len = strcspn(s, ",");
         snprintf(name, sizeof name, "%.*s", (int)(len < 39 ? len : 39), s);
         int id = cg_member_find(name);
-        if (id < 0 || cg_member_table[id].kind == CG_KIND_COST)
+        if (id < 0 || cg_member_table[id].kind == CG_KIND_COST ||
+            cg_member_table[id].kind == CG_KIND_PROCESS)
             return cg_fail(CG_EUSAGE, "members: there is no member '%s' to be "
                            "trained", name);
         if (*n == CG_MEMBER_COUNT)
@@ -305,7 +327,7 @@ static cg_err run_stage(stage *s, int stages, int done)
     cg_embedded chosen;
     const cg_embedded *all = s->train;
     cg_label_kind kind = label_kind(s->m, s->x);
-    choose(s->m, all, kind == CG_LABEL_FLOPS, &e, &chosen);
+    choose(s->m, s->x, all, kind == CG_LABEL_FLOPS, &e, &chosen);
     cg_err err = CG_OK;
     if (e.n < 2)
         err = cg_fail(CG_EFORMAT, "%s: %u networks to train on are too few",
@@ -335,6 +357,18 @@ static uint64_t fingerprint(const cg_examples *e)
         h = cg_mix64(h ^ label);
     }
     return h;
+}
+
+/* What the members say of the training set, and some networks of it. */
+static cg_err finish(cg_model *m, const cg_examples *train)
+{
+    cg_embedded d;
+    CG_TRY(cg_model_embed(m, train, &d));
+    cg_err err = cg_ensemble_calibrate_on(m, &d);
+    cg_known_draw(&m->known, train, d.kin.family, m->families.list.len, d.h,
+                  d.h ? (size_t)d.width : 0, seed_of(m, KNOWN_STREAM, 0));
+    cg_embedded_free(&d);
+    return err;
 }
 
 cg_err cg_train(cg_model *m, const cg_split *split, const cg_progress *from,
@@ -376,7 +410,7 @@ cg_err cg_train(cg_model *m, const cg_split *split, const cg_progress *from,
             err = hooks->checkpoint(hooks->user, &done);
     }
     if (err == CG_OK)
-        err = cg_ensemble_calibrate(m, &split->train);
+        err = finish(m, &split->train);
     cg_embedded_free(&train);
     cg_embedded_free(&valid);
     return err;

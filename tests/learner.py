@@ -162,12 +162,18 @@ def predicts(t):
     t.tally.check(order > .8, f'SRCC of scores {order}')
     t.tally.check(all(0 < r['confidence'] <= 1 and 50 < r['accuracy'] <= 100
                       for r in rows), 'confidence and accuracy are in range')
+    # so few that each is judged by itself
+    few, _ = t.predict(*('nb101:' + c for c in codes[:10]))
     alone, _ = t.predict('nb101:' + codes[7])
     # sums of a batch are taken in another order than those of one network
-    t.tally.check(len(alone) == 1 and alone[0]['file'] == rows[7]['file'] and
-                  all(math.isclose(alone[0][k], rows[7][k], abs_tol=1e-4)
+    t.tally.check(len(alone) == 1 and alone[0]['file'] == few[7]['file'] and
+                  all(math.isclose(alone[0][k], few[7][k], abs_tol=1e-4)
                       for k in ('accuracy', 'score', 'confidence')),
-                  f'alone {alone}, with others {rows[7]}')
+                  f'alone {alone}, with others {few[7]}')
+    t.tally.check(all(math.isclose(a[k], b[k], abs_tol=1e-4)
+                      for a, b in zip(few, rows)
+                      for k in ('accuracy', 'confidence')),
+                  f'few {few}, many {rows[:10]}')
     folder = t.folder / 'models'
     folder.mkdir()
     t.good('zoo', 'export', 'nb101', codes[7], '--no-weights', '-o',
@@ -175,7 +181,7 @@ def predicts(t):
     text = t.good('zoo', 'show', 'nb101', codes[9], '--format', 'cg')
     (folder / 'b.cg').write_bytes(text.out)
     some, _ = t.predict(folder)
-    for got, want in zip(some, (rows[7], rows[9]), strict=True):
+    for got, want in zip(some, (few[7], few[9]), strict=True):
         for key in ('accuracy', 'score', 'confidence'):
             t.tally.check(math.isclose(got[key], want[key], rel_tol=1e-4),
                           f'{got} is not {want}')

@@ -100,14 +100,21 @@ static void answer_gp(void)
 {
     size_t n = (size_t)number(), d = (size_t)number(), m = (size_t)number();
     size_t groups = (size_t)number(), *group = cg_xcalloc(d, sizeof *group);
-    bool fixed = number() != 0;
+    bool fixed = number() != 0, believe = number() != 0;
+    cg_gp_prior prior;
     for (size_t j = 0; j < d; j++)
         group[j] = (size_t)number();
+    if (believe) {
+        prior.signal = (cg_gp_belief){number(), number()};
+        prior.noise = (cg_gp_belief){number(), number()};
+        prior.length = (cg_gp_belief){number(), number()};
+    }
     double *theta = fixed ? numbers(2 + groups) : NULL;
     double *x = numbers(n * d), *y = numbers(n), *at = numbers(m * d);
     double *out = cg_xcalloc(2 * m, sizeof *out);
     cg_gp g;
-    must(cg_gp_fit(&g, x, y, n, d, &(cg_gp_options){group, groups, theta}));
+    cg_gp_options o = {group, groups, theta, believe ? &prior : NULL};
+    must(cg_gp_fit(&g, x, y, n, d, &o));
     must(cg_gp_predict(&g, at, m, out, out + m));
     say((double[]){g.likelihood, g.signal, g.noise}, 3);
     say(g.length, groups);

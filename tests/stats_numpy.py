@@ -17,7 +17,7 @@ from support import Tally, need  # noqa: E402
 
 need("numpy", "scipy", "sklearn")
 import numpy as np  # noqa: E402
-from scipy import stats  # noqa: E402
+from scipy import optimize, stats  # noqa: E402
 from sklearn.decomposition import PCA  # noqa: E402
 from sklearn.gaussian_process import GaussianProcessRegressor  # noqa: E402
 from sklearn.gaussian_process.kernels import (  # noqa: E402
@@ -253,7 +253,7 @@ def ask_gp_fixed(asker, judge, r):
                        mean + y.mean(), 1e-6, 1)
             judge.same("gp", what + " deviation", np.sqrt(answer.take(m)),
                        sd, 1e-6, 1)
-        asker.ask("gp", check, n, d, m, groups, 1, group, theta, x, y, at)
+        asker.ask("gp", check, n, d, m, groups, 1, 0, group, theta, x, y, at)
 
 
 def ask_gp_search(asker, judge, r):
@@ -272,7 +272,60 @@ def ask_gp_search(asker, judge, r):
             have, want = answer.take(), peer.log_marginal_likelihood_value_
             judge.check(have >= want - .01, f"gp search {x.shape}: log "
                         f"likelihood {have:.4f}, scikit-learn's {want:.4f}")
-        asker.ask("gp", check, n, d, 1, d, 0, np.arange(d), x, y, x[:1])
+        asker.ask("gp", check, n, d, 1, d, 0, 0, np.arange(d), x, y, x[:1])
+
+
+def log_posterior(theta, group, x, y, prior):
+    """Of the logarithms of signal, noise and lengths, but for constants."""
+    noisy = np.diag(np.full(len(y), np.exp(theta[1])))
+    z = x / np.exp(theta[2:])[group]
+    d2 = np.square(z[:, None] - z[None]).sum(axis=2)
+    cov = np.exp(theta[0] - d2 / 2) + noisy
+    low = np.linalg.cholesky(cov)
+    half = np.linalg.solve(low, y)
+    value = -half @ half / 2 - np.log(np.diag(low)).sum()
+    value -= len(y) / 2 * np.log(2 * np.pi)
+    centre, sd = np.empty(len(theta)), np.empty(len(theta))
+    centre[:2] = prior[:2, 0] + np.log(y.var())
+    for g in range(len(theta) - 2):
+        part = x[:, group == g]
+        d2 = np.square(part[:, None] - part[None]).sum(axis=2)
+        median = np.median(d2[np.triu_indices(len(y), 1)])
+        centre[2 + g] = prior[2, 0] + np.log(median) / 2
+    sd[:2], sd[2:] = prior[:2, 1], prior[2, 1]
+    return value, value - np.square((theta - centre) / sd).sum() / 2
+
+
+def ask_gp_prior(asker, judge, r):
+    """The likelihood with a prior: no lower than scipy finds from many starts,
+    and flat there."""
+    prior = np.array([[0, 1.5], [-2.3, 1], [.7, 1]])
+    for n, d, groups in ((10, 6, 2), (50, 9, 3), (51, 4, 4)):
+        group = np.arange(d) % groups
+        x = r.normal(size=(n, d)) * 10 ** r.uniform(-1, 1, groups)[group]
+        y = 3 * np.sin(x[:, 0] / x[:, 0].std()) + r.normal(size=n) + 90
+
+        def check(answer, n=n, d=d, groups=groups, group=group, x=x, y=y):
+            def fall(theta):
+                return -log_posterior(theta, group, x, y - y.mean(), prior)[1]
+            likelihood = answer.take()
+            theta = np.log(answer.take(2 + groups))
+            at = log_posterior(theta, group, x, y - y.mean(), prior)
+            what = f"gp with a prior {x.shape}, {groups} lengths"
+            judge.same("gp", what + " likelihood", likelihood, at[0], 1e-6)
+            for k in range(len(theta)):
+                step = np.eye(len(theta))[k] * 1e-5
+                slope = (fall(theta + step) - fall(theta - step)) / 2e-5
+                judge.check(abs(slope) < .01, f"{what}: slope {slope:g} of "
+                            f"parameter {k}")
+            draws = np.random.default_rng(7)
+            best = min(optimize.minimize(
+                fall, theta + draws.normal(size=len(theta))).fun
+                for _ in range(3))
+            judge.check(at[1] >= -best - .01, f"{what}: {at[1]:.4f}, scipy "
+                        f"finds {-best:.4f}")
+        asker.ask("gp", check, n, d, 1, groups, 0, 1, group, prior, x, y,
+                  x[:1])
 
 
 # ---- fuzzy c-means ----
@@ -331,7 +384,7 @@ def main():
     warnings.simplefilter("error")
     asker, judge = Asker(), Judge("against scipy, scikit-learn and numpy")
     for ask in (ask_metrics, ask_pca, ask_ridge, ask_gp_fixed, ask_gp_search,
-                ask_fcm):
+                ask_gp_prior, ask_fcm):
         ask(asker, judge, np.random.default_rng(1))
     asker.run(sys.argv[1])
     print("worst errors: " + ", ".join(f"{k} {v:.1e}"

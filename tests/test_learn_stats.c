@@ -327,6 +327,40 @@ static void test_gp_search(void **state)
     cg_gp_free(&g);
 }
 
+/* One that is sure decides, whatever the data; one that knows nothing changes
+ * nothing. */
+static void test_gp_prior(void **state)
+{
+    (void)state;
+    double x[GP_N * GP_D], y[GP_N], mean, sd, d2[GP_N * GP_N];
+    static const size_t group[] = {0, 0, 0};
+    size_t n = 0;
+    wave(x, y);
+    cg_moments(y, GP_N, &mean, &sd);
+    for (int a = 0; a < GP_N; a++)
+        for (int b = 0; b < a; b++, n++) {
+            d2[n] = 0;
+            for (int j = 0; j < GP_D; j++)
+                d2[n] += pow(x[a * GP_D + j] - x[b * GP_D + j], 2);
+        }
+    size_t below = 0; /* the found length: half of the pairs are nearer */
+    cg_gp_prior p = {{.5, 1e-4}, {-1, 1e-4}, {0, 1e-4}};
+    cg_gp_options o = {.group = group, .n_groups = 1, .prior = &p};
+    cg_gp g;
+    good(cg_gp_fit(&g, x, y, GP_N, GP_D, &o));
+    near(g.signal, exp(.5) * sd * sd, 1e-3 * sd * sd);
+    near(g.noise, exp(-1) * sd * sd, 1e-3 * sd * sd);
+    for (size_t i = 0; i < n; i++)
+        below += d2[i] < g.length[0] * g.length[0];
+    assert_true(below > n / 2 - n / 500 && below < n / 2 + n / 500);
+    cg_gp_free(&g);
+    p = (cg_gp_prior){{0, 1e9}, {0, 1e9}, {0, 1e9}};
+    o = (cg_gp_options){.prior = &p};
+    near(likelihood(x, y, &o), likelihood(x, y, &(cg_gp_options){0}), 1e-6);
+    p.length.sd = 0;
+    bad(cg_gp_fit(&g, x, y, GP_N, GP_D, &o), "a prior");
+}
+
 static void test_gp_predict(void **state)
 {
     (void)state;
@@ -373,6 +407,15 @@ static void test_gp_edges(void **state)
     y[2] = 1;
     x[0] = NAN;
     bad(cg_gp_fit(&g, x, y, 3, 1, &(cg_gp_options){0}), "row 0, column 0");
+    /* nothing has a distance, or a spread */
+    static const cg_gp_prior weak = {{0, 1}, {-2, 1}, {0, 1}};
+    double same[] = {7, 7, 7};
+    y[2] = 4;
+    good(cg_gp_fit(&g, same, y, 3, 1, &(cg_gp_options){.prior = &weak}));
+    assert_true(isfinite(g.length[0]) && g.length[0] > 0);
+    good(cg_gp_predict(&g, same, 1, &mean, NULL));
+    near(mean, 4, 1e-12);
+    cg_gp_free(&g);
 }
 
 /* ---- fuzzy c-means ---- */
@@ -536,6 +579,7 @@ int main(void)
         cmocka_unit_test(test_ridge_press),
         cmocka_unit_test(test_ridge_edges),
         cmocka_unit_test(test_gp_search),
+        cmocka_unit_test(test_gp_prior),
         cmocka_unit_test(test_gp_predict),
         cmocka_unit_test(test_gp_edges),
         cmocka_unit_test(test_fcm_heaps),

@@ -1,45 +1,59 @@
 /* cgpredict: how well networks will do, by a model that was trained before. */
 #include <getopt.h>
 #include <inttypes.h>
-#include <math.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/io.h"
-#include "ir/text.h"
-#include "runtime/ensemble.h"
+#include "tools/calibrate.h"
 #include "tools/cli.h"
 #include "tools/draw.h"
+#include "tools/explain.h"
 #include "tools/networks.h"
+#include "tools/predict_print.h"
 
 static const char usage[] =
 "usage: cgpredict [--model FILE] MODEL.onnx|GRAPH.cg|FAMILY:CODE|DIR...\n"
 "       cgpredict [--model FILE] --codes FAMILY FILE.csv[.gz]\n"
+"       cgpredict [--model FILE] --calibrate LABELS.csv [-o FILE] ...\n"
 "Predicts the accuracy of networks in percent, and a score by which to rank\n"
 "them: the mean of what the members of GENNAPE say, each standardised by what\n"
-"it says of the networks it was trained on. Best first.\n"
+"it says of the networks it was trained on, or of those given where these are\n"
+"20 or more and the model was not tuned. Best first.\n"
 "\n"
 "  --model FILE           made by cgtrain\n"
 "  --codes FAMILY FILE    the codes of a table, of one family (cgzoo list)\n"
 "  --code-columns A,B     columns that make a code (code, or else arch)\n"
+"  --calibrate LABELS.csv tunes the model first to networks that you have\n"
+"                         measured, 10 to 50: columns file (or family and\n"
+"                         code) and accuracy; those to be predicted are of\n"
+"                         their kind\n"
+"  -o, --output FILE      saves the tuned model\n"
 "  --compare              what each member says, and how many of them put a\n"
 "                         network before the next one\n"
+"  --explain              why, of the ten best at most: members, families,\n"
+"                         nearest networks that it was trained on, and what\n"
+"                         moved the score\n"
+"  --top N                prints the best N only\n"
 "  --embedding OUT.npy    what the encoder makes of each network: a matrix of\n"
 "                         float32, a row a network, in the order given\n"
 "  --plot OUT.svg         draws the one network given, by graphviz's dot\n"
 "  --json                 one object a line, in the order given: file,\n"
 "                         accuracy, score, confidence (1: all members say the\n"
-"                         same; docs/learner.md)\n"
+"                         same; docs/learner.md), family, distance, strange\n"
+"  --csv                  a table, best first: file, accuracy, score,\n"
+"                         confidence, family, distance\n"
 "  --device cpu|cuda|auto (cpu), --threads N (all)\n"
 "  -j, --jobs N           threads that make graphs (all)\n"
 "  --version, --help\n";
 
 typedef struct predict_options {
     const char *model, *device, *embedding, *plot, *codes_family, *codes,
-        *columns;
-    int threads, jobs;
-    bool compare, json;
+        *columns, *calibrate, *output;
+    int threads, jobs, top; /* top 0: all */
+    bool compare, json, csv, explain;
     char **args;
     int n_args;
 } predict_options;
@@ -51,115 +65,12 @@ typedef struct prediction {
     cg_examples examples;
     cg_embedded embedded;
     cg_opinions said;
+    double weight[CG_MEMBER_COUNT];
     double *accuracy, *score, *agreement; /* (n) */
     uint32_t *order; /* (n) best first */
+    cg_explained explained[PREDICT_EXPLAINED];
+    uint32_t n_explained;
 } prediction;
-
-static const char *name_of(const prediction *p, uint32_t i)
-{
-    const cg_pick *k = &p->examples.pick[i];
-    return cg_set_name(k->set, k->index);
-}
-
-/* -- printing -------------------------------------------------------------- */
-
-static void json_number(const char *key, double x)
-{
-    printf(", \"%s\": ", key);
-    isfinite(x) ? printf("%.6g", x) : printf("null");
-}
-
-/* Regressors' accuracies, rankers' strengths, log10 FLOPs. */
-static double opinion(const prediction *p, int id, uint32_t i)
-{
-    return p->said.accuracy[id] ? p->said.accuracy[id][i]
-                                : p->said.score[id][i];
-}
-
-static void print_json(const prediction *p)
-{
-    for (uint32_t i = 0; i < p->examples.n; i++) {
-        printf("{\"file\": ");
-        cg_print_json_string(stdout, name_of(p, i));
-        json_number("accuracy", p->accuracy[i]);
-        json_number("score", p->score[i]);
-        json_number("confidence", p->agreement[i]);
-        if (p->o->compare)
-            printf(", \"members\": {");
-        for (int id = 0, n = 0; id < CG_MEMBER_COUNT && p->o->compare; id++)
-            if (p->said.score[id]) {
-                double x = opinion(p, id, i);
-                printf("%s\"%s\": ", n++ ? ", " : "",
-                       cg_member_table[id].name);
-                isfinite(x) ? printf("%.6g", x) : printf("null");
-            }
-        puts(p->o->compare ? "}}" : "}");
-    }
-}
-
-/* Long names keep their end. */
-static void print_name(const char *name)
-{
-    size_t n = strlen(name);
-    n > 48 ? printf("...%-45s", name + n - 45) : printf("%-48s", name);
-}
-
-static void print_cell(double x, int digits)
-{
-    isfinite(x) ? printf(" %10.*f", digits, x) : printf(" %10s", "-");
-}
-
-static void print_table(const prediction *p)
-{
-    printf("%-48s %10s %10s %10s\n", "network", "accuracy", "score",
-           "confidence");
-    for (uint32_t k = 0; k < p->examples.n; k++) {
-        uint32_t i = p->order[k];
-        print_name(name_of(p, i));
-        print_cell(p->accuracy[i], 2);
-        print_cell(p->score[i], 3);
-        print_cell(p->agreement[i], 2);
-        putchar('\n');
-    }
-}
-
-/* "5/6": members of the ensemble that put a before b. */
-static void print_votes(const prediction *p, uint32_t a, uint32_t b)
-{
-    int votes = 0, all = 0;
-    for (int k = 0; k < CG_ENSEMBLE_SIZE; k++) {
-        const double *s = p->said.score[cg_ensemble[k]];
-        all += s != NULL;
-        votes += s && s[a] > s[b];
-    }
-    printf(" %7d/%d", votes, all);
-}
-
-static void print_comparison(const prediction *p)
-{
-    printf("%-48s %10s %9s", "network", "score", "before");
-    for (int id = 0; id < CG_MEMBER_COUNT; id++)
-        if (p->said.score[id])
-            printf(" %*s", (int)fmax(10, (double)strlen(
-                       cg_member_table[id].name)), cg_member_table[id].name);
-    putchar('\n');
-    for (uint32_t k = 0; k < p->examples.n; k++) {
-        uint32_t i = p->order[k];
-        print_name(name_of(p, i));
-        print_cell(p->score[i], 3);
-        if (k + 1 < p->examples.n)
-            print_votes(p, i, p->order[k + 1]);
-        else
-            printf(" %9s", "-");
-        for (int id = 0; id < CG_MEMBER_COUNT; id++)
-            if (p->said.score[id]) {
-                size_t width = strlen(cg_member_table[id].name);
-                printf("%*s", width > 10 ? (int)width - 10 : 0, "");
-                print_cell(opinion(p, id, i), 3);
-            }
-        putchar('\n');
-    }
-}
 
 /* -- embedding ------------------------------------------------------------- */
 
@@ -196,9 +107,16 @@ static int better(const void *a, const void *b)
     return x != y ? (x < y) - (x > y) : (i > k) - (i < k);
 }
 
+/* Many networks tell what is usual among them: then a score is cgeval's, but
+ * for strengths instead of ranks of classifiers: networks that are alike have
+ * the same. A model that was tuned knows what is usual already. */
+static bool judged_together(const prediction *p)
+{
+    return p->examples.n >= CG_FAMILY_LEAST && !p->m->tuned;
+}
+
 static cg_err predict(prediction *p)
 {
-    double weight[CG_MEMBER_COUNT];
     size_t n = p->examples.n;
     p->accuracy = cg_xcalloc(3 * n, sizeof(double));
     p->score = p->accuracy + n;
@@ -206,15 +124,81 @@ static cg_err predict(prediction *p)
     p->order = cg_xcalloc(n, sizeof *p->order);
     CG_TRY(cg_model_embed(p->m, &p->examples, &p->embedded));
     CG_TRY(cg_opinions_ask_alone(&p->said, p->m, &p->embedded));
-    cg_model_weights(p->m, &p->said, weight);
-    cg_ensemble_accuracy(&p->said, weight, p->accuracy);
-    CG_TRY(cg_ensemble_alone(p->m, &p->said, weight, p->score, p->agreement));
+    cg_model_weights(p->m, &p->said, p->weight);
+    cg_ensemble_accuracy(&p->said, p->weight, p->accuracy);
+    CG_TRY(cg_ensemble_alone(p->m, &p->said, p->weight, p->score,
+                             p->agreement));
+    if (judged_together(p))
+        cg_ensemble_score(&p->said, p->weight, p->score);
     for (uint32_t i = 0; i < n; i++)
         p->order[i] = i;
     sort_key = p->score;
     qsort(p->order, n, sizeof *p->order, better);
     return CG_OK;
 }
+
+static void prediction_free(prediction *p)
+{
+    for (uint32_t k = 0; k < p->n_explained; k++)
+        cg_explained_free(&p->explained[k]);
+    cg_opinions_free(&p->said);
+    cg_embedded_free(&p->embedded);
+    cg_examples_free(&p->examples);
+    networks_free(&p->networks);
+    cg_xfree(p->accuracy);
+    cg_xfree(p->order);
+    cg_model_free(p->m);
+}
+
+/* -- printing -------------------------------------------------------------- */
+
+static uint32_t shown(const prediction *p)
+{
+    uint32_t n = p->examples.n, top = (uint32_t)p->o->top;
+    return top > 0 && top < n ? top : n;
+}
+
+static cg_err explain(prediction *p)
+{
+    cg_explain_task t = {p->m, &p->embedded, &p->said, p->weight,
+                         judged_together(p)};
+    for (uint32_t k = 0; k < shown(p) && k < PREDICT_EXPLAINED; k++) {
+        CG_TRY(cg_explain(&p->explained[k], &t, p->order[k]));
+        p->n_explained++;
+    }
+    return CG_OK;
+}
+
+static void print_for_people(const prediction *p, const predicted *q)
+{
+    bool one = p->examples.n == 1 && p->networks.left_out == 0;
+    if (p->o->compare)
+        predict_print_comparison(q);
+    else if (one)
+        predict_print_card(q);
+    else
+        predict_print_table(q);
+    if (p->o->compare || !one)
+        predict_print_verdict(q);
+    for (uint32_t k = 0; k < q->n_explained; k++)
+        explain_print(p->m, &p->embedded.kin,
+                      predicted_name(q, p->order[k]), &p->explained[k]);
+}
+
+static void print(const prediction *p)
+{
+    predicted q = {p->m, &p->embedded, &p->said, p->weight, p->accuracy,
+                   p->score, p->agreement, p->order, shown(p), p->explained,
+                   p->n_explained};
+    if (p->o->json)
+        predict_print_json(&q, p->o->compare);
+    else if (p->o->csv)
+        predict_print_csv(&q);
+    else
+        print_for_people(p, &q);
+}
+
+/* -- from one end to the other --------------------------------------------- */
 
 static cg_err gather(prediction *p)
 {
@@ -231,23 +215,33 @@ static cg_err gather(prediction *p)
     return w->set ? cg_examples_of(&p->examples, w->set, NULL, false) : CG_OK;
 }
 
+static cg_err tune(prediction *p, size_t *bad)
+{
+    const predict_options *o = p->o;
+    calibration c = {.tool = "cgpredict", .labels = o->calibrate,
+                     .output = o->output, .jobs = o->jobs};
+    CG_TRY(calibrate(&c, p->m, &p->examples));
+    *bad += c.left_out;
+    return CG_OK;
+}
+
 /* *bad: networks that were named and left out. */
 static cg_err run(prediction *p, size_t *bad)
 {
     CG_TRY(gather(p));
     *bad = p->networks.left_out;
+    if (p->o->calibrate)
+        CG_TRY(tune(p, bad));
     if (p->examples.n == 0)
-        return *bad ? CG_OK
+        return *bad || p->o->output
+                    ? CG_OK
                     : cg_fail(CG_EFORMAT, "%s has no codes", p->o->codes);
     CG_TRY(predict(p));
     if (p->o->embedding)
         CG_TRY(write_embedding(p));
-    if (p->o->json)
-        print_json(p);
-    else if (p->o->compare)
-        print_comparison(p);
-    else
-        print_table(p);
+    if (p->o->explain)
+        CG_TRY(explain(p));
+    print(p);
     return CG_OK;
 }
 
@@ -273,26 +267,23 @@ static cg_err run_all(predict_options *o, size_t *bad)
     CG_TRY(find_model(o));
     if (o->embedding)
         CG_TRY(cg_cli_try_output(o->embedding));
+    if (o->output)
+        CG_TRY(cg_cli_try_output(o->output));
     if (o->plot)
         CG_TRY(draw_network(o->args[0], o->plot));
     CG_TRY(cg_dev_open(&dev, o->device, o->threads));
     cg_err err = cg_model_load(&p.m, dev, o->model, NULL);
     if (err == CG_OK)
         err = run(&p, bad);
-    cg_opinions_free(&p.said);
-    cg_embedded_free(&p.embedded);
-    cg_examples_free(&p.examples);
-    networks_free(&p.networks);
-    cg_xfree(p.accuracy);
-    cg_xfree(p.order);
-    cg_model_free(p.m);
+    prediction_free(&p);
     cg_dev_close(dev);
     return err;
 }
 
 /* -- command line ---------------------------------------------------------- */
 
-enum { OPT_MODEL = 256, OPT_CODES, OPT_CODE_COLUMNS, OPT_COMPARE,
+enum { OPT_MODEL = 256, OPT_CODES, OPT_CODE_COLUMNS, OPT_CALIBRATE,
+       OPT_COMPARE, OPT_EXPLAIN, OPT_TOP, OPT_CSV,
        OPT_EMBEDDING, OPT_PLOT, OPT_JSON, OPT_DEVICE, OPT_THREADS,
        OPT_VERSION, OPT_HELP };
 
@@ -300,7 +291,12 @@ static const struct option long_options[] = {
     {"model", required_argument, NULL, OPT_MODEL},
     {"codes", required_argument, NULL, OPT_CODES},
     {"code-columns", required_argument, NULL, OPT_CODE_COLUMNS},
+    {"calibrate", required_argument, NULL, OPT_CALIBRATE},
+    {"output", required_argument, NULL, 'o'},
     {"compare", no_argument, NULL, OPT_COMPARE},
+    {"explain", no_argument, NULL, OPT_EXPLAIN},
+    {"top", required_argument, NULL, OPT_TOP},
+    {"csv", no_argument, NULL, OPT_CSV},
     {"embedding", required_argument, NULL, OPT_EMBEDDING},
     {"plot", required_argument, NULL, OPT_PLOT},
     {"json", no_argument, NULL, OPT_JSON},
@@ -327,7 +323,12 @@ static cg_err take(predict_options *o, int opt, const char *arg)
     switch (opt) {
     case OPT_MODEL: o->model = arg; break;
     case OPT_CODE_COLUMNS: o->columns = arg; break;
+    case OPT_CALIBRATE: o->calibrate = arg; break;
+    case 'o': o->output = arg; break;
     case OPT_COMPARE: o->compare = true; break;
+    case OPT_EXPLAIN: o->explain = true; break;
+    case OPT_CSV: o->csv = true; break;
+    case OPT_TOP: return cg_cli_int(arg, "--top", 1, INT_MAX, &o->top);
     case OPT_EMBEDDING: o->embedding = arg; break;
     case OPT_PLOT: o->plot = arg; break;
     case OPT_JSON: o->json = true; break;
@@ -342,7 +343,7 @@ static cg_err take(predict_options *o, int opt, const char *arg)
 
 static cg_err parse(predict_options *o, int argc, char **argv)
 {
-    for (int opt; (opt = getopt_long(argc, argv, "j:", long_options,
+    for (int opt; (opt = getopt_long(argc, argv, "j:o:", long_options,
                                      NULL)) != -1;) {
         if (opt == OPT_HELP || opt == OPT_VERSION) {
             fputs(opt == OPT_HELP ? usage : cg_cli_version("cgpredict"),
@@ -354,8 +355,13 @@ static cg_err parse(predict_options *o, int argc, char **argv)
     }
     o->args = argv + optind;
     o->n_args = argc - optind;
-    if (!o->n_args && !o->codes)
+    if (o->output && !o->calibrate)
+        return cg_fail(CG_EUSAGE, "-o saves a model tuned by --calibrate");
+    if (!o->n_args && !o->codes && !o->output)
         return cg_fail(CG_EUSAGE, "no network given; see cgpredict --help");
+    if (o->csv && (o->json || o->compare || o->explain))
+        return cg_fail(CG_EUSAGE, "--csv goes without --json, --compare and "
+                       "--explain");
     if (o->embedding && strcmp(o->embedding, "-") == 0)
         return cg_fail(CG_EUSAGE, "--embedding wants a file: predictions go "
                        "to standard output");

@@ -93,7 +93,7 @@ static cg_err keep(void *user, const cg_progress *done)
 
 /* -- what it learnt -------------------------------------------------------- */
 
-static cg_err report(run *r, const cg_examples *test)
+static cg_err report_on(run *r, const cg_examples *test)
 {
     cg_embedded d;
     cg_opinions o;
@@ -104,6 +104,29 @@ static cg_err report(run *r, const cg_examples *test)
     train_report(&o, test, NULL);
     cg_opinions_free(&o);
     return CG_OK;
+}
+
+/* Labels of two families are of different tasks: a table for each set. */
+static cg_err report(run *r, const train_data *data, const cg_examples *test)
+{
+    uint32_t *index = cg_xcalloc((size_t)test->n + 1, sizeof *index);
+    cg_err err = CG_OK;
+    for (int s = 0; s < data->n_sets && err == CG_OK; s++) {
+        uint32_t n = 0;
+        for (uint32_t i = 0; i < test->n; i++)
+            if (test->pick[i].set == data->sets[s])
+                index[n++] = i;
+        if (n == 0)
+            continue;
+        if (data->n_sets > 1)
+            printf("%s, %" PRIu32 " networks held out\n",
+                   data->sets[s]->family, n);
+        cg_examples own = cg_examples_pick(test, index, n);
+        err = report_on(r, &own);
+        cg_examples_free(&own);
+    }
+    cg_xfree(index);
+    return err;
 }
 
 /* -- one training ---------------------------------------------------------- */
@@ -123,7 +146,7 @@ static cg_err open_model(run *r, cg_dev *dev, cg_progress *from)
     return CG_OK;
 }
 
-static cg_err train(run *r, cg_dev *dev, const cg_examples *e)
+static cg_err train(run *r, cg_dev *dev, const train_data *data)
 {
     cg_progress from;
     cg_split split;
@@ -131,12 +154,12 @@ static cg_err train(run *r, cg_dev *dev, const cg_examples *e)
                             r->trace ? write_trace : NULL};
     CG_TRY(open_model(r, dev, &from));
     const cg_config *c = &r->m->config;
-    cg_split_make(&split, e, (uint32_t)c->limit, (uint64_t)c->seed);
+    cg_split_make(&split, &data->all, (uint32_t)c->limit, (uint64_t)c->seed);
     cg_err err = cg_train(r->m, &split, &from, &hooks);
     if (err == CG_OK)
         err = cg_model_save(r->m, r->o->output, NULL);
     if (err == CG_OK)
-        err = report(r, &split.test);
+        err = report(r, data, &split.test);
     if (err == CG_OK)
         unlink(r->checkpoint);
     cg_split_free(&split);
@@ -161,7 +184,7 @@ static cg_err run_all(const options *o)
     if (r.trace)
         fputs("member,step,loss,networks\n", r.trace);
     if (err == CG_OK)
-        err = train(&r, dev, &data.all);
+        err = train(&r, dev, &data);
     if (r.trace && fclose(r.trace) != 0 && err == CG_OK)
         err = cg_fail(CG_EIO, "%s: %s", o->trace, strerror(errno));
     cg_model_free(r.m);
