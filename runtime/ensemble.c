@@ -54,7 +54,8 @@ static double voice_of(const cg_model *m, cg_member_id id,
         return 1;
     for (int k = 0; k < CG_MEMBER_COUNT; k++)
         known |= knows(m, &m->member[k], d->kin.family[i]);
-    return known ? d->kin.strange[i] : 1;
+    double strange = known ? d->kin.strange[i] : fmax(1, d->kin.strange[i]);
+    return net ? fmin(1, strange) : strange;
 }
 
 static cg_err ask(cg_opinions *o, cg_model *m, cg_member_id id,

@@ -13,8 +13,9 @@
 #define CG_ENSEMBLE_SIZE 6
 /* CL+FCM+T, CL+T, CL+Pairwise+FCM, CL+Pairwise, k-GNN, FLOPs; of a model that
  * has nets these and the ridge, which counts as much as all nets together for
- * networks unlike those that it was trained on, and nothing for others; of a
- * model with neither all that it has and FLOPs. */
+ * networks unlike those that it was trained on (more for those like nothing
+ * known), and nothing for others; of a model with neither all that it has and
+ * FLOPs. */
 extern const cg_member_id cg_ensemble[CG_ENSEMBLE_SIZE];
 
 /* Whether the model has the member, and it has a say (an encoder has none). */
@@ -29,8 +30,8 @@ typedef struct cg_opinions {
     uint32_t n;
     double *score[CG_MEMBER_COUNT];    /* (n) cg_model_scores */
     double *accuracy[CG_MEMBER_COUNT]; /* (n) percent */
-    double *voice[CG_MEMBER_COUNT];    /* (n) 0 .. 1: how much its weight
-                                          counts for a network */
+    double *voice[CG_MEMBER_COUNT];    /* (n) how much its weight counts for a
+                                          network: 1 as it is */
     double *spread; /* (n) of who is asked alone in a model of nets that was
                        tuned: the process's deviation of a label, in those of
                        its samples; NULL otherwise */

@@ -166,6 +166,8 @@ double cg_family_distance(const cg_families *f, size_t family, const double *x)
     for (int k = 0; k < S; k++) {
         double sd = hypot(one->structure.sd[k], .1 * f->all.sd[k]);
         double d = x[k] - one->structure.mean[k];
+        if (isnan(d))
+            continue; /* the model's file is older than this number */
         sum += sd > 0 ? d * d / (sd * sd) : d * d;
     }
     return sqrt(sum / S);
@@ -185,10 +187,12 @@ static uint32_t nearest(const cg_families *f, const double *x,
     return best;
 }
 
-/* A network of the family itself is about 1 away. */
+/* A network of the family itself is about 1 away. Beyond 3 the ridge, whose
+ * voice this is, is more and more alone. */
 static double strangeness(double distance)
 {
-    return fmin(1, fmax(0, (distance - 1.25) / .75));
+    return distance > 3 ? distance * distance / 9
+                        : fmin(1, fmax(0, (distance - 1.25) / .75));
 }
 
 /* The networks of one set. */
@@ -250,7 +254,7 @@ static void place(const cg_families *f, const group *g, double *x, uint32_t i,
         by = &g->own;
     else if (f->list.len > 0)
         blend(&mixed, &f->list.data[k->family[i]].structure, &f->all,
-              k->strange[i]);
+              fmin(1, k->strange[i]));
     standardise(x, by);
 }
 

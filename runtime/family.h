@@ -63,8 +63,9 @@ typedef struct cg_kinship {
     uint32_t *family; /* (n) of f->list: of the name of its set, otherwise the
                          nearest one, to all together where they are many */
     double *distance; /* (n) cg_family_distance to that family */
-    double *strange;  /* (n) 0: as the family's own are, 1: unlike them; one
-                         value for CG_FAMILY_LEAST networks of a set */
+    double *strange;  /* (n) 0: as the family's own are, 1: unlike them, more
+                         (distance / 3)^2: like nothing known; one value for
+                         CG_FAMILY_LEAST networks of a set */
 } cg_kinship;         /* on the heap; cg_kinship_free */
 void cg_kinship_free(cg_kinship *k); /* zeroed is fine */
 

@@ -498,6 +498,8 @@ static cg_err read_family(const reader *r, size_t i, const char *structure,
         return cg_fail(CG_EFORMAT, "%s: tensors %s are not whole", r->path,
                        prefix);
     CG_TRY(read_label(r, prefix, label, &one->label));
+    for (int k = 0; k < CG_STRUCTURE_COUNT; k++) /* what is new since */
+        one->structure.mean[k] = one->structure.sd[k] = NAN;
     one->networks = networks ? *(const double *)networks->data : 0;
     for (int64_t c = 0; c < mean->shape[1]; c++) {
         int len = line_of(structure, (size_t)c, &name);

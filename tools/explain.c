@@ -20,8 +20,8 @@ static void print_place(const cg_model *m, const cg_kinship *kin,
 {
     if (x->families == 0)
         return;
-    printf("  %-12s %s, %.2f deviations from its average, strangeness %.2f "
-           "of 1\n", "family", family_name(m, kin->family[x->i]),
+    printf("  %-12s %s, %.2f deviations from its average, strangeness %.2f\n",
+           "family", family_name(m, kin->family[x->i]),
            kin->distance[x->i], kin->strange[x->i]);
     printf("  %-12s", "memberships");
     for (size_t k = 0; k < x->families; k++)
