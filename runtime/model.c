@@ -114,8 +114,10 @@ void cg_model_free(cg_model *m)
 {
     if (!m)
         return;
-    for (int i = 0; i < CG_MEMBER_COUNT; i++)
+    for (int i = 0; i < CG_MEMBER_COUNT; i++) {
         cg_params_free(&m->member[i].params);
+        cg_xfree(m->member[i].line);
+    }
     cg_batcher_free(m->batcher);
     cg_tape_free(&m->tape);
     cg_families_free(&m->families);
@@ -406,8 +408,11 @@ void cg_model_accuracy(const cg_model *m, cg_member_id id,
     const cg_member *x = &m->member[id];
     bool regressor = cg_member_regresses(x);
     for (uint32_t i = 0; i < d->e->n; i++) {
+        cg_line line = d->kin.family && d->kin.family[i] < x->lines
+                           ? x->line[d->kin.family[i]] : (cg_line){0, 1};
         double a = x->label.kind == CG_LABEL_FLOPS ? score[i]
-            : cg_label_accuracy(label_of(m, x, d, i), score[i],
+            : cg_label_accuracy(label_of(m, x, d, i),
+                                line.at + line.slope * score[i],
                                 d->e->flops[i]);
         accuracy[i] = regressor ? fmin(100, fmax(0, a)) : NAN;
     }

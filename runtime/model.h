@@ -64,6 +64,8 @@ typedef struct cg_member {
                                   trained on, or the family it was tuned to
                                   (runtime/ensemble.h); NAN: not known yet */
     double weight; /* in the ensemble of a model that was tuned */
+    cg_line *line; /* (lines) by family: from its scores to labels */
+    size_t lines;  /* families beyond have none */
 } cg_member;
 
 /* What a model of nets was tuned to, by runtime/member_process.c; a family is

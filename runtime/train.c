@@ -12,6 +12,8 @@
 #include "runtime/members.h"
 #include "runtime/metrics.h"
 
+#define LINE_LEAST 50 /* networks to fit a line to */
+
 enum { FIT_STREAM = 5, CLUSTER_STREAM = 6, KNOWN_STREAM = 8 };
 
 typedef struct stage {
@@ -359,6 +361,47 @@ static uint64_t fingerprint(const cg_examples *e)
     return h;
 }
 
+/* Fits x->line to the networks that were watched. */
+static cg_err straighten(cg_model *m, cg_member *x, const cg_embedded *d)
+{
+    size_t n = d->e->n;
+    double *score = cg_xcalloc(3 * n + 1, sizeof *score);
+    double *y = score + n, *label = y + n;
+    cg_err err = cg_model_scores(m, (cg_member_id)(x->info - cg_member_table),
+                                 d, score);
+    cg_xfree(x->line);
+    x->lines = m->families.list.len;
+    x->line = cg_xcalloc(x->lines + 1, sizeof *x->line);
+    for (uint32_t f = 0; f < x->lines; f++) {
+        size_t k = 0;
+        for (uint32_t i = 0; i < n; i++)
+            if (d->kin.family[i] == f)
+                y[k] = score[i], label[k++] = cg_member_label(m, x, d, i);
+        x->line[f] = k < LINE_LEAST ? (cg_line){0, 1}
+                                    : cg_line_fit(y, label, k);
+    }
+    cg_xfree(score);
+    return err;
+}
+
+/* A loss on pairs stretches what regressors say: order has no scale. */
+static cg_err straighten_all(cg_model *m, const cg_examples *valid)
+{
+    cg_embedded d;
+    cg_err err = CG_OK;
+    if (!(m->config.pairwise_weight > 0) || valid->n == 0)
+        return CG_OK;
+    CG_TRY(cg_model_embed(m, valid, &d));
+    for (int i = 0; i < CG_MEMBER_COUNT && err == CG_OK; i++) {
+        cg_member *x = &m->member[i];
+        if (cg_member_speaks(m, (cg_member_id)i) && cg_member_regresses(x) &&
+            x->label.kind != CG_LABEL_FLOPS)
+            err = straighten(m, x, &d);
+    }
+    cg_embedded_free(&d);
+    return err;
+}
+
 /* What the members say of the training set, and some networks of it. */
 static cg_err finish(cg_model *m, const cg_examples *train)
 {
@@ -409,6 +452,8 @@ cg_err cg_train(cg_model *m, const cg_split *split, const cg_progress *from,
         if (err == CG_OK && hooks->checkpoint)
             err = hooks->checkpoint(hooks->user, &done);
     }
+    if (err == CG_OK)
+        err = straighten_all(m, &split->valid);
     if (err == CG_OK)
         err = finish(m, &split->train);
     cg_embedded_free(&train);
