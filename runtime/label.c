@@ -64,7 +64,7 @@ static cg_line weighted(const double *y, const double *label, const double *w,
         yy += w[i] * (y[i] - my) * (y[i] - my);
         yl += w[i] * (y[i] - my) * (label[i] - ml);
     }
-    if (!(yy > 0))
+    if (!(yy > 1e-12 * sum * (1 + my * my))) /* but for rounding, one y */
         return (cg_line){0, 1};
     return (cg_line){ml - yl / yy * my, yl / yy};
 }
