@@ -158,11 +158,27 @@ static void set_options(networks *w, pack_options *o)
     o->left_out = &w->left_out;
 }
 
+/* The family whose codes all of them are; "networks": they are not. */
+static const char *common_family(const pack_table *t)
+{
+    const cg_family *family = NULL;
+    cg_zoo_opts o;
+    const char *code;
+    char *head = NULL;
+    bool all = t->n > 0 && !is_file(t->name[0]) &&
+               split_code(t->name[0], &family, &o, &head, &code) == CG_OK;
+    size_t len = all ? strlen(head) : 0;
+    for (size_t i = 1; i < t->n && all; i++)
+        all = strncmp(t->name[i], head, len) == 0 && t->name[i][len] == ':';
+    free(head);
+    return all ? family->name : "networks";
+}
+
 cg_err networks_make(networks *w)
 {
     pack_options o = {0};
     set_options(w, &o);
-    return pack_run(&w->table, &o, "networks", load, NULL);
+    return pack_run(&w->table, &o, common_family(&w->table), load, NULL);
 }
 
 /* -- words ----------------------------------------------------------------- */
