@@ -9,7 +9,6 @@
 #include "base/rng.h"
 #include "runtime/fcm.h"
 #include "runtime/gp.h"
-#include "runtime/label.h"
 #include "runtime/metrics.h"
 #include "runtime/pca.h"
 #include "runtime/ridge.h"
@@ -564,30 +563,9 @@ static void test_fcm_entropy(void **state)
     assert_true(isnan(cg_fcm_entropy(both, 0, 2)));
 }
 
-/* Most points on a line, some far above it: squares would follow those. */
-static void test_line(void **state)
-{
-    double y[50], label[50];
-    (void)state;
-    for (int i = 0; i < 50; i++) {
-        y[i] = .1 * i - 2;
-        label[i] = .25 - .5 * y[i] + (i % 5 == 0 ? 10 + i : 0);
-    }
-    cg_line line = cg_line_fit(y, label, 50);
-    assert_true(fabs(line.at - .25) < 1e-3);
-    assert_true(fabs(line.slope + .5) < 1e-3);
-    for (int i = 0; i < 50; i++)
-        y[i] = 3;
-    line = cg_line_fit(y, label, 50);
-    assert_true(line.at == 0 && line.slope == 1);
-    line = cg_line_fit(y, label, 0);
-    assert_true(line.at == 0 && line.slope == 1);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_line),
         cmocka_unit_test(test_ranks),
         cmocka_unit_test(test_zscores),
         cmocka_unit_test(test_correlations),
