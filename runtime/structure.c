@@ -174,7 +174,7 @@ void cg_structure_of(const cg_set *set, uint32_t i, double *x)
     for (uint32_t v = 0; v < g.n_nodes; v++) {
         const cg_token *t = &set->token[g.token[v]];
         count(s, t, g.start[v + 1] - g.start[v]);
-        s->image = fmax(s->image, log2_of(t->hw_max));
+        s->image = fmax(s->image, t->hw_max);
         macs += t->macs > 0 ? (double)t->macs : 0;
     }
     paths(s, set, &g);

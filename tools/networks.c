@@ -108,7 +108,8 @@ static cg_err add_folder(networks *w, const char *path)
         return cg_fail(CG_EIO, "%s: cannot open: %s", path, strerror(errno));
     for (int i = 0; i < n; i++) {
         char *name;
-        if (asprintf(&name, "%s/%s", path, list[i]->d_name) < 0)
+        const char *slash = path[strlen(path) - 1] == '/' ? "" : "/";
+        if (asprintf(&name, "%s%s%s", path, slash, list[i]->d_name) < 0)
             abort();
         pack_table_add(&w->table, name, NULL);
         free(name);

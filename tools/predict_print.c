@@ -224,6 +224,11 @@ static void print_task(const predicted *p, const cg_family *f)
 
 static void print_families(FILE *out, const cg_families *f)
 {
+    if (f->tuned) {
+        fputs("unlike those that the model was tuned to: trust the order, not "
+              "the number", out);
+        return;
+    }
     fprintf(out, "unlike anything the model was trained on (%s ",
             f->list.len == 1 ? "family" : "families");
     for (size_t k = 0; k < f->list.len; k++)
