@@ -14,8 +14,9 @@ model K is tuned on draw K of the samples.
 
 --leave-one-out trains, for each target, on the first set and all other targets.
 --ablate trains `best` with one part of it taken out or another way, and shows
-the whole ensemble zero-shot; for each target also which variant the other
-targets alone would have chosen.
+the whole ensemble: on the held-out tenth and zero-shot, or with --leave-one-out
+on each target that it was not trained on; for each column also which variant
+the others alone would have chosen.
 """
 import json
 import statistics
@@ -136,27 +137,45 @@ def whole(rows, key):
             for seed in rows]
 
 
+def others(args, data):
+    """What a model is trained on that leaves `data` out."""
+    return [args.train, *(t for t in args.targets if t != data)]
+
+
+def variant(args, seeds, name, assignments):
+    """For each column of the table of ablations the ensemble's SRCC and NDCG@10
+    by seed."""
+    slug = "ablate-" + "".join(c if c.isalnum() else "_" for c in name)
+    if args.leave_one_out:
+        return {t: judge_target(args, [
+            train(args, s, others(args, t), f"{slug}-without-{Path(t).stem}",
+                  assignments) for s in seeds], t, 0) for t in args.targets}
+    models = [train(args, s, [args.train], slug, assignments) for s in seeds]
+    return {args.train: [judge(args, m, args.train, "--held-out")
+                         for m in models],
+            **{t: judge_target(args, models, t, 0) for t in args.targets}}
+
+
 def ablate(args, seeds):
-    """Each variant's SRCC and NDCG@10 of the ensemble on each target."""
+    """Each variant on each target, and by which the others would choose."""
     found = {}
-    print(f"{'':32}" + "".join(f"{Path(t).stem:>26}" for t in args.targets))
+    columns = args.targets if args.leave_one_out else [args.train,
+                                                       *args.targets]
+    print(f"{'':32}" + "".join(f"{Path(t).stem:>26}" for t in columns))
     for name, assignments in ABLATIONS.items():
-        slug = "ablate-" + "".join(c if c.isalnum() else "_" for c in name)
-        models = [train(args, s, [args.train], slug, assignments)
-                  for s in seeds]
         line = f"{name:32}"
         found[name] = []
-        for data in args.targets:
-            rows = judge_target(args, models, data, 0)
-            srcc, ndcg = whole(rows, "srcc"), whole(rows, "ndcg10")
+        rows = variant(args, seeds, name, assignments)
+        for data in columns:
+            srcc, ndcg = (whole(rows[data], k) for k in ("srcc", "ndcg10"))
             found[name].append(statistics.fmean(srcc))
             spread = statistics.stdev(srcc) if len(srcc) > 1 else 0
             line += (f"   {statistics.fmean(srcc):.3f} +- {spread:.3f} / "
                      f"{statistics.fmean(ndcg):.2f}")
         print(line, flush=True)
-    for at, data in enumerate(args.targets):
+    for at, data in enumerate(columns):
         chosen = max(found, key=lambda n: sum(found[n]) - found[n][at])
-        print(f"{Path(data).stem}: chosen by the other targets: {chosen} "
+        print(f"{Path(data).stem}: chosen by the others: {chosen} "
               f"({found[chosen][at]:.3f})")
 
 
@@ -184,9 +203,9 @@ def main():
         return ablate(args, seeds)
     if args.leave_one_out:
         for data in args.targets:
-            sets = [args.train, *(t for t in args.targets if t != data)]
             name = f"{args.config}-without-{Path(data).stem}"
-            tables(args, [train(args, s, sets, name) for s in seeds], data)
+            tables(args, [train(args, s, others(args, data), name)
+                          for s in seeds], data)
         return None
     models = [train(args, s, [args.train], args.config) for s in seeds]
     show(f"held-out tenth, {len(models)} seeds",

@@ -5,6 +5,7 @@
 
 #include "runtime/members.h"
 #include "runtime/metrics.h"
+#include "runtime/voices.h"
 
 const cg_member_id cg_ensemble[CG_ENSEMBLE_SIZE] = {
     CG_MEMBER_cl_fcm_t, CG_MEMBER_cl_t, CG_MEMBER_cl_fcm_pair,
@@ -16,47 +17,16 @@ bool cg_member_speaks(const cg_model *m, cg_member_id id)
     return x->trained && x->info->kind != CG_KIND_ENCODER;
 }
 
-static bool has_nets(const cg_model *m)
-{
-    for (int i = 0; i < CG_MEMBER_COUNT; i++)
-        if (cg_member_table[i].kind == CG_KIND_NET && m->member[i].trained)
-            return true;
-    return false;
-}
-
 bool cg_ensemble_there(const cg_model *m)
 {
     for (int k = 0; k < CG_ENSEMBLE_SIZE; k++)
         if (cg_ensemble[k] != CG_MEMBER_flops &&
             cg_member_speaks(m, cg_ensemble[k]))
             return true;
-    return has_nets(m);
+    return cg_has_nets(m);
 }
 
 /* -- opinions -------------------------------------------------------------- */
-
-static bool knows(const cg_model *m, const cg_member *x, uint32_t family)
-{
-    return x->info->kind == CG_KIND_NET && x->trained &&
-           (!x->largest_only || family == cg_families_largest(&m->families));
-}
-
-/* Beside nets who has seen a family speaks of it, and all of what is strange
- * or what no net has seen: the ridge, which is good at nothing else, and nets
- * of the largest family alone. */
-static double voice_of(const cg_model *m, cg_member_id id,
-                       const cg_embedded *d, uint32_t i)
-{
-    const cg_member *x = &m->member[id];
-    bool net = x->info->kind == CG_KIND_NET, known = false;
-    if (!has_nets(m) || (!net && x->info->kind != CG_KIND_LINEAR) ||
-        (net && knows(m, x, d->kin.family[i])))
-        return 1;
-    for (int k = 0; k < CG_MEMBER_COUNT; k++)
-        known |= knows(m, &m->member[k], d->kin.family[i]);
-    double strange = known ? d->kin.strange[i] : fmax(1, d->kin.strange[i]);
-    return net ? fmin(1, strange) : strange;
-}
 
 static cg_err ask(cg_opinions *o, cg_model *m, cg_member_id id,
                   const cg_embedded *d, bool alone)
@@ -66,10 +36,6 @@ static cg_err ask(cg_opinions *o, cg_model *m, cg_member_id id,
     o->n = d->e->n;
     if (!o->score[id])
         o->score[id] = cg_xcalloc(n + 1, sizeof(double));
-    if (!o->voice[id])
-        o->voice[id] = cg_xcalloc(n + 1, sizeof(double));
-    for (uint32_t i = 0; i < o->n; i++)
-        o->voice[id][i] = voice_of(m, id, d, i);
     if (alone && x->info->kind == CG_KIND_RANKER)
         return cg_ranker_strengths(m, x, d, o->score[id]);
     CG_TRY(cg_model_scores(m, id, d, o->score[id]));
@@ -95,6 +61,8 @@ static cg_err ask_all(cg_opinions *o, cg_model *m, const cg_embedded *d,
             err = ask(o, m, (cg_member_id)i, d, alone);
     if (err != CG_OK)
         cg_opinions_free(o);
+    else
+        cg_voices_set(o, m, d);
     return err;
 }
 

@@ -188,11 +188,13 @@ static uint32_t nearest(const cg_families *f, const double *x,
 }
 
 /* A network of the family itself is about 1 away. Beyond 3 the ridge, whose
- * voice this is, is more and more alone. */
-static double strangeness(double distance)
+ * voice this is, is more and more alone; not among many, where nets that know
+ * nothing are found out otherwise (runtime/voices.c). */
+static double strangeness(double distance, bool many)
 {
-    return distance > 3 ? distance * distance / 9
-                        : fmin(1, fmax(0, (distance - 1.25) / .75));
+    return distance > 3 && !many
+        ? distance * distance / 9
+        : fmin(1, fmax(0, (distance - 1.25) / .75));
 }
 
 /* The networks of one set. */
@@ -214,10 +216,30 @@ static group *group_of(groups *all, const cg_set *set)
     return NULL;
 }
 
+/* Root mean square over a group of cg_family_distance. */
+static double group_distance(const cg_families *f, size_t family,
+                             const cg_moments_of *own)
+{
+    double one_off[S]; /* a deviation of the group's from the family's mean */
+    for (int k = 0; k < S; k++)
+        one_off[k] = f->list.data[family].structure.mean[k] + own->sd[k];
+    return hypot(cg_family_distance(f, family, own->mean),
+                 cg_family_distance(f, family, one_off));
+}
+
+static const cg_family *nearest_to_group(const cg_families *f,
+                                         const cg_moments_of *own)
+{
+    size_t best = 0;
+    for (size_t k = 1; k < f->list.len; k++)
+        if (group_distance(f, k, own) < group_distance(f, best, own))
+            best = k;
+    return &f->list.data[best];
+}
+
 static void find_groups(groups *all, const cg_families *f,
                         const cg_examples *e, const double *x)
 {
-    double distance;
     for (uint32_t i = 0; i < e->n; i++) {
         const cg_set *set = e->pick[i].set;
         if (group_of(all, set))
@@ -226,7 +248,7 @@ static void find_groups(groups *all, const cg_families *f,
         g.n = moments(e, x, set, &g.own);
         g.kin = g.named;
         if (!g.kin && g.n >= CG_FAMILY_LEAST && f->list.len > 0)
-            g.kin = &f->list.data[nearest(f, g.own.mean, NULL, &distance)];
+            g.kin = nearest_to_group(f, &g.own);
         cg_array_push(all, g);
     }
 }
@@ -247,7 +269,7 @@ static void place(const cg_families *f, const group *g, double *x, uint32_t i,
     const cg_moments_of *by = &mixed;
     bool many = g->n >= CG_FAMILY_LEAST;
     k->strange[i] = g->named && !f->tuned ? 0
-        : strangeness(many ? g->distance : k->distance[i]);
+        : strangeness(many ? g->distance : k->distance[i], many);
     if (g->named)
         by = &g->named->structure;
     else if (many)

@@ -64,8 +64,9 @@ typedef struct cg_kinship {
                          nearest one, to all together where they are many */
     double *distance; /* (n) cg_family_distance to that family */
     double *strange;  /* (n) 0: as the family's own are, 1: unlike them, more
-                         (distance / 3)^2: like nothing known; one value for
-                         CG_FAMILY_LEAST networks of a set */
+                         (distance / 3)^2: like nothing known; for
+                         CG_FAMILY_LEAST networks of a set one value, at most
+                         1 */
 } cg_kinship;         /* on the heap; cg_kinship_free */
 void cg_kinship_free(cg_kinship *k); /* zeroed is fine */
 

@@ -1,0 +1,117 @@
+#include "runtime/voices.h"
+
+#include <math.h>
+
+#include "runtime/metrics.h"
+
+bool cg_has_nets(const cg_model *m)
+{
+    for (int i = 0; i < CG_MEMBER_COUNT; i++)
+        if (cg_member_table[i].kind == CG_KIND_NET && m->member[i].trained)
+            return true;
+    return false;
+}
+
+static bool knows(const cg_model *m, int id, uint32_t family)
+{
+    const cg_member *x = &m->member[id];
+    return x->info->kind == CG_KIND_NET && x->trained &&
+           (!x->largest_only || family == cg_families_largest(&m->families));
+}
+
+/* Of a family that nets have learnt from these speak. Of what is strange, yet
+ * nearest to the largest family, those that know nothing else: what others
+ * learnt of further families misleads them there. */
+static double voice_of_net(const cg_model *m, int id, const cg_kinship *kin,
+                           uint32_t i)
+{
+    uint32_t family = kin->family[i];
+    bool alone = false; /* somebody knows this family alone */
+    if (!knows(m, id, family))
+        return 0;
+    for (int k = 0; k < CG_MEMBER_COUNT; k++)
+        alone |= knows(m, k, family) && m->member[k].largest_only;
+    return alone && !m->member[id].largest_only && m->families.list.len > 1
+        ? 1 - fmin(1, kin->strange[i]) : 1;
+}
+
+/* Where no net knows the family all of them speak. Returns how many there
+ * are. */
+static int voices_of_nets(const cg_model *m, const cg_kinship *kin, uint32_t i,
+                          double *voice, double *sum)
+{
+    int nets = 0;
+    *sum = 0;
+    for (int k = 0; k < CG_MEMBER_COUNT; k++) {
+        bool net = m->member[k].info->kind == CG_KIND_NET &&
+                   m->member[k].trained;
+        nets += net;
+        voice[k] = net ? voice_of_net(m, k, kin, i) : 0;
+        *sum += voice[k];
+    }
+    return nets;
+}
+
+static void voices_of_one(cg_opinions *o, const cg_model *m,
+                          const cg_kinship *kin, uint32_t i)
+{
+    double voice[CG_MEMBER_COUNT], sum, strange = kin->strange[i];
+    int nets = voices_of_nets(m, kin, i, voice, &sum);
+    for (int k = 0; k < CG_MEMBER_COUNT; k++) {
+        cg_member_kind kind = cg_member_table[k].kind;
+        if (o->voice[k] && kind == CG_KIND_NET)
+            o->voice[k][i] = sum > 0 ? voice[k] : 1;
+        if (o->voice[k] && kind == CG_KIND_LINEAR)
+            o->voice[k][i] = sum > 0 ? strange * sum / nets : fmax(1, strange);
+    }
+}
+
+/* -- many networks of a set ------------------------------------------------- */
+
+/* The mean correlation of what two nets say of networks first .. first + n, by
+ * their voices; 1 where a single one speaks. */
+static double agreement(const cg_opinions *o, uint32_t first, uint32_t n)
+{
+    double sum = 0, all = 0;
+    for (int a = 0; a < CG_MEMBER_COUNT; a++)
+        for (int b = a + 1; b < CG_MEMBER_COUNT; b++) {
+            if (!o->score[a] || cg_member_table[a].kind != CG_KIND_NET ||
+                !o->score[b] || cg_member_table[b].kind != CG_KIND_NET)
+                continue;
+            double w = o->voice[a][first] * o->voice[b][first];
+            double r = cg_pearson(o->score[a] + first, o->score[b] + first, n);
+            sum += w * (isnan(r) ? 0 : r);
+            all += w;
+        }
+    return all > 0 ? sum / all : 1;
+}
+
+/* Nets that know what they are talking of say the same. Where they do not,
+ * which needs no label to see, the ridge has more of a say, up to nearly all. */
+static void heed_agreement(cg_opinions *o, uint32_t first, uint32_t n)
+{
+    double r = fmax(.1, agreement(o, first, n));
+    for (int k = 0; k < CG_MEMBER_COUNT; k++)
+        for (uint32_t i = first; i < first + n && o->voice[k] &&
+             cg_member_table[k].kind == CG_KIND_LINEAR; i++)
+            o->voice[k][i] /= r * r;
+}
+
+void cg_voices_set(cg_opinions *o, const cg_model *m, const cg_embedded *d)
+{
+    for (int k = 0; k < CG_MEMBER_COUNT; k++) {
+        if (o->score[k] && !o->voice[k])
+            o->voice[k] = cg_xcalloc((size_t)o->n + 1, sizeof(double));
+        for (uint32_t i = 0; i < o->n && o->voice[k]; i++)
+            o->voice[k][i] = 1;
+    }
+    for (uint32_t i = 0, n; i < o->n && cg_has_nets(m); i += n) {
+        for (n = 1; i + n < o->n &&
+             d->e->pick[i + n].set == d->e->pick[i].set;)
+            n++;
+        for (uint32_t j = i; j < i + n; j++)
+            voices_of_one(o, m, &d->kin, j);
+        if (n >= CG_FAMILY_LEAST)
+            heed_agreement(o, i, n);
+    }
+}
