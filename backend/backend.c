@@ -11,10 +11,10 @@ cg_err cg_dev_open(cg_dev **d, const char *name, int threads)
     if (!strcmp(name, "cpu"))
         return cg_cpu_open(d, threads);
     if (!strcmp(name, "cuda"))
-        return cg_cuda_open(d);
+        return cg_cuda_open(d, threads);
     if (strcmp(name, "auto"))
         return cg_fail(CG_EUSAGE, "no device '%s': auto, cpu or cuda", name);
-    return cg_cuda_open(d) == CG_OK ? CG_OK : cg_cpu_open(d, threads);
+    return cg_cuda_open(d, threads) == CG_OK ? CG_OK : cg_cpu_open(d, threads);
 }
 
 void cg_dev_close(cg_dev *d)
@@ -53,6 +53,21 @@ void cg_dev_download(cg_dev *d, void *dst, const void *src, size_t bytes)
 }
 
 cg_err cg_dev_sync(cg_dev *d) { return d->ops->sync(d); }
+
+cg_err cg_dev_precision(cg_dev *d, const char *name)
+{
+    static const char *const names[] = { "float32", "tf32", "bf16" };
+    size_t p = 0;
+    while (p < sizeof names / sizeof *names && strcmp(name, names[p]))
+        p++;
+    if (p == sizeof names / sizeof *names)
+        return cg_fail(CG_EUSAGE, "no precision '%s': float32, tf32 or bf16",
+                       name);
+    if (d->ops->precision)
+        return d->ops->precision(d, (cg_precision)p);
+    return p == CG_PRECISION_FLOAT32 ? CG_OK : cg_fail(CG_EUNSUPPORTED,
+        "%s: products in float32 alone, not in %s", d->name, name);
+}
 
 int cg_dev_threads(cg_dev *d) { return d->ops->threads(d); }
 

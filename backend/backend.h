@@ -21,6 +21,12 @@ typedef struct cg_dev cg_dev;
 
 typedef enum cg_trans { CG_PLAIN, CG_TRANSPOSED } cg_trans;
 typedef enum cg_act { CG_ACT_NONE, CG_ACT_RELU } cg_act;
+/* In what the factors of a product are multiplied; sums are float32 always. */
+typedef enum cg_precision {
+    CG_PRECISION_FLOAT32,
+    CG_PRECISION_TF32, /* 10 bits behind the point */
+    CG_PRECISION_BF16  /* 7 */
+} cg_precision;
 
 /* A sparse matrix by rows, in device memory. */
 typedef struct cg_csr {
@@ -43,7 +49,7 @@ struct cg_dev {
     bool failed;      /* see cg_dev_sync */
 };
 
-/* "cpu", "cuda", or "auto": cuda where there is one. `threads` is for the CPU;
+/* "cpu", "cuda", or "auto": cuda where there is one. `threads` are the host's;
  * 0: as many as it has. */
 cg_err cg_dev_open(cg_dev **d, const char *name, int threads);
 void cg_dev_close(cg_dev *d); /* NULL is fine */
@@ -57,10 +63,15 @@ void cg_dev_free(cg_dev *d, void *p);
 void *cg_dev_work(cg_dev *d, size_t bytes);
 void cg_dev_reset(cg_dev *d);
 
-/* Host memory to the device and back; `upload` may return before the copy is
- * made, `src` must stay until the next sync or download. */
+/* Host memory to the device and back. `upload` may return before the device has
+ * the copy; `src` is the caller's again at once. What `download` writes is
+ * there after the next sync. */
 void cg_dev_upload(cg_dev *d, void *dst, const void *src, size_t bytes);
 void cg_dev_download(cg_dev *d, void *dst, const void *src, size_t bytes);
+
+/* The precision of products from now on: "float32" (at the start), "tf32" or
+ * "bf16" where the device has them. */
+cg_err cg_dev_precision(cg_dev *d, const char *name);
 
 /* Threads of the host that belong to the device, and n jobs run on them, in any
  * order; returns when all are done. */
@@ -84,10 +95,12 @@ typedef struct cg_dev_ops {
     int (*threads)(cg_dev *d);
     void (*share)(cg_dev *d, uint32_t n, void (*fn)(void *user, uint32_t i),
                   void *user);
+    cg_err (*precision)(cg_dev *d, cg_precision p); /* NULL: float32 alone */
 } cg_dev_ops;
 
 cg_err cg_cpu_open(cg_dev **d, int threads);
-cg_err cg_cuda_open(cg_dev **d); /* an error where it is not built in */
+/* An error where CUDA is not built in, and where there is no device. */
+cg_err cg_cuda_open(cg_dev **d, int threads);
 
 /* The kernels, by name: cg_k_gemm(d, ...). */
 #define CG_KERNEL(name, params, args) \

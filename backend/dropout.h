@@ -5,9 +5,15 @@
 
 #include <stdint.h>
 
+/* Before a function that runs on a device as well; who compiles for one
+ * defines it. */
+#ifndef CG_DEVICE
+#define CG_DEVICE
+#endif
+
 /* 32 uniform bits. Two rounds of a 32-bit finaliser (C. Wellons, "lowbias32")
  * keyed before each: cheap in vector units that have no 64-bit multiply. */
-static inline uint32_t cg_dropout_bits(uint64_t key, uint32_t i)
+CG_DEVICE static inline uint32_t cg_dropout_bits(uint64_t key, uint32_t i)
 {
     uint32_t x = i ^ (uint32_t)key;
     x ^= x >> 16;

@@ -1,9 +1,12 @@
 #include "base/io.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -125,11 +128,34 @@ cg_err cg_read_text(const char *path, size_t max, char **text, size_t *size)
     return err;
 }
 
+/* -- output ---------------------------------------------------------------- */
+
+static const char temp_end[] = ".XXXXXX.part";
+enum { TEMP_END = sizeof temp_end - 1, PART = sizeof ".part" - 1 };
+
 static void out_free(cg_out *o)
 {
     cg_xfree(o->path);
     cg_xfree(o->temp);
     *o = (cg_out){0};
+}
+
+/* A file of a name that is free, locked for as long as it is open: cg_out_sweep
+ * may have taken it away before that. -1: none, see errno. */
+static int open_temp(char *temp)
+{
+    for (size_t n = strlen(temp);;) {
+        memcpy(temp + n - TEMP_END, temp_end, TEMP_END);
+        int fd = mkostemps(temp, PART, O_CLOEXEC);
+        struct stat st;
+        if (fd < 0)
+            return fd;
+        while (flock(fd, LOCK_EX) < 0 && errno == EINTR)
+            ; /* what cannot be locked cannot be swept either */
+        if (fstat(fd, &st) < 0 || st.st_nlink > 0)
+            return fd;
+        close(fd);
+    }
 }
 
 cg_err cg_out_open(cg_out *o, const char *path)
@@ -147,10 +173,10 @@ cg_err cg_out_open(cg_out *o, const char *path)
         /* a device or a pipe: nothing to rename over */
         o->f = fopen(path, "we");
     } else {
-        o->temp = cg_xcalloc(1, n + 8);
+        o->temp = cg_xcalloc(1, n + TEMP_END + 1);
         memcpy(o->temp, path, n);
-        memcpy(o->temp + n, ".XXXXXX", 8);
-        int fd = mkostemp(o->temp, O_CLOEXEC);
+        memcpy(o->temp + n, temp_end, TEMP_END);
+        int fd = open_temp(o->temp);
         mode_t mask = umask(0);
         umask(mask);
         if (fd >= 0 && fchmod(fd, 0666 & ~mask) == 0)
@@ -179,9 +205,9 @@ cg_err cg_out_commit(cg_out *o)
                    : CG_OK;
     if (o->temp && !bad)
         bad = fsync(fileno(o->f)) != 0;
-    bad |= fclose(o->f) != 0;
     if (o->temp && !bad)
-        bad = rename(o->temp, o->path) != 0;
+        bad = rename(o->temp, o->path) != 0; /* still locked */
+    bad |= fclose(o->f) != 0;
     cg_err err = CG_OK;
     if (bad) {
         err = cg_fail(CG_EIO, "cannot write %s: %s", name, strerror(errno));
@@ -200,4 +226,39 @@ void cg_out_abandon(cg_out *o)
     if (o->temp)
         unlink(o->temp);
     out_free(o);
+}
+
+/* Whether `name` is BASE.XXXXXX.part, with any six characters. */
+static bool is_temp(const char *name, const char *base)
+{
+    size_t n = strlen(base);
+    return strlen(name) == n + TEMP_END && memcmp(name, base, n) == 0 &&
+           name[n] == '.' &&
+           strcmp(name + n + TEMP_END - PART, ".part") == 0;
+}
+
+/* Who writes it holds its lock until it is renamed, or until it is killed. */
+static void sweep(int folder, const char *name)
+{
+    int fd = openat(folder, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return;
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+        unlinkat(folder, name, 0);
+    close(fd);
+}
+
+void cg_out_sweep(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    size_t n = slash ? (size_t)(slash - path) + 1 : 0;
+    char *folder = cg_xcalloc(1, n + 2);
+    memcpy(folder, n ? path : ".", n ? n : 1);
+    DIR *d = opendir(folder);
+    for (struct dirent *e; d && (e = readdir(d));)
+        if (is_temp(e->d_name, path + n))
+            sweep(dirfd(d), e->d_name);
+    if (d)
+        closedir(d);
+    cg_xfree(folder);
 }

@@ -22,7 +22,8 @@ void cg_file_close(cg_file_map *m);
  * at most `max` bytes. The caller frees it with cg_xfree. */
 cg_err cg_read_text(const char *path, size_t max, char **text, size_t *size);
 
-/* A file being written under a temporary name beside `path`. "-" is stdout. */
+/* A file being written under a temporary name beside `path`, PATH.XXXXXX.part,
+ * which is locked. "-" is stdout. */
 typedef struct cg_out {
     FILE *f;
     char *path, *temp;
@@ -31,5 +32,8 @@ typedef struct cg_out {
 cg_err cg_out_open(cg_out *o, const char *path);
 cg_err cg_out_commit(cg_out *o);   /* flush, fsync, rename; checks errors */
 void cg_out_abandon(cg_out *o);    /* removes the temporary file */
+/* Removes the temporary files that programs which were killed have left beside
+ * `path`; those that are being written stay. */
+void cg_out_sweep(const char *path);
 
 #endif

@@ -52,8 +52,6 @@ ABLATIONS = {
     "one view, with sizes": ["inputs=class,kind,relative"],
     "one view, without sizes": ["inputs=class,kind"],
     "operators by name": ["inputs=op,act,kernel,bias,relative"],
-    "unseen inputs not muted": ["mute_unseen=false"],
-    "no loss on pairs": ["pairwise_weight=0"],
     "MSE, not Huber": ["loss=mse"],
     "accuracy as label": ["label=accuracy"],
     "no residual, no norm": ["residual=false", "norm=false"],

@@ -172,10 +172,6 @@ static void contrast(const job *j)
 {
     cg_k_contrast(dev, j->m, j->a, j->b, 0.05f, 1, j->d, j->c);
 }
-static void pairwise(const job *j)
-{
-    cg_k_pairwise(dev, j->m, j->a, j->b, 1, j->d, j->c);
-}
 static void hand_off(const job *j)
 {
     cg_k_fill(dev, mul(j->m, j->n), 1, j->a);
@@ -321,7 +317,6 @@ static const bench benches[] = {
     { "layernorm_bwd", 7500, 256, 0, ROWS(layernorm_bwd, four) },
     { "dropout", 7500, 64, 0, ROWS(dropout, two) },
     { "contrast", 256, 256, 0, ROWS(contrast, three) },
-    { "pairwise", 256, 256, 0, ROWS(pairwise, no_flops) },
     { "adamw", 1000, 100, 0, ROWS(adamw, four) },
     { "sumsq", 1000, 100, 0, ROWS(sumsq, two) },
     { "fill, 2 blocks", 4, 32768, 0, ROWS(hand_off, no_flops) },

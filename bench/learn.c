@@ -1,4 +1,5 @@
-/* bench_learn: what a trained member says, how fast, and on how many states.
+/* bench_learn [--device D] [--precision P] COMMAND: what a trained member says,
+ * how fast, and on how many states.
  *
  *   print SET MODEL MEMBER                a line for each network: a score, or
  *                                         for `encoder` the embedding
@@ -30,6 +31,7 @@ typedef struct run {
     cg_member_id id;
     cg_embedded d;
     double *score;
+    float *rows; /* on their way to the device */
     int threads, number[NUMBERS]; /* what follows MEMBER; 0 */
 } run;
 
@@ -115,10 +117,12 @@ static cg_var *regress(run *r, cg_tape *t, kept *k)
     const cg_inputs *in = &r->m->inputs;
     size_t width = (size_t)in->width, n = (size_t)k->batch.n_states[0];
     float *x = cg_dev_work(r->m->dev, n * width * sizeof *x);
+    r->rows = cg_xrealloc(r->rows, (n * width + 1) * sizeof *x);
     cg_batch_upload(k->batcher, r->m->dev, &k->batch);
-    for (size_t i = 0; i < n; i++) /* of the CPU: plain memory */
+    for (size_t i = 0; i < n; i++)
         cg_inputs_fill(in, &r->x->inputs, k->batch.token[i],
-                       x + i * width);
+                       r->rows + i * width);
+    cg_dev_upload(r->m->dev, x, r->rows, n * width * sizeof *x);
     cg_var *h = cg_tape_linear(t, cg_tape_input(t, x, (int)n, in->width),
                                cg_params_var(p, r->x->embed), NULL,
                                CG_ACT_NONE);
@@ -264,21 +268,27 @@ int main(int argc, char **argv)
 {
     run r = {.threads = 1};
     cg_dev *dev = NULL;
+    const char *device = "cpu", *precision = "float32";
+    for (; argc > 2 && strncmp(argv[1], "--", 2) == 0; argc -= 2, argv += 2)
+        *(strcmp(argv[1], "--device") ? &precision : &device) = argv[2];
     if (argc < 5) {
-        fputs("usage: bench_learn print|rate|steps|shapes SET MODEL MEMBER "
-              "[NUMBER...]\n", stderr);
+        fputs("usage: bench_learn [--device D] [--precision P] "
+              "print|rate|steps|shapes SET MODEL MEMBER [NUMBER...]\n", stderr);
         return 2;
     }
     for (int i = 5; i < argc && i < 5 + NUMBERS; i++)
         r.number[i - 5] = atoi(argv[i]);
     if (strcmp(argv[1], "rate") == 0 || strcmp(argv[1], "steps") == 0)
         r.threads = r.number[0];
-    cg_err err = cg_dev_open(&dev, "cpu", r.threads);
+    cg_err err = cg_dev_open(&dev, device, r.threads);
+    if (err == CG_OK)
+        err = cg_dev_precision(dev, precision);
     if (err == CG_OK)
         err = go(&r, dev, argv);
     if (err != CG_OK)
         fprintf(stderr, "bench_learn: %s\n", cg_error());
     cg_xfree(r.score);
+    cg_xfree(r.rows);
     cg_embedded_free(&r.d);
     cg_model_free(r.m);
     cg_examples_free(&r.e);

@@ -37,7 +37,7 @@ from peer_torch import Batch, Model, Ways
 
 KEYS = {'tau': 0.05, 'alpha_temperature': 0.05, 'heads': 2, 'dropout': 0.1,
         'flops_weight': 1, 'clip': 5, 'lr': 1e-4, 'cl_lr': 1e-4, 'decay': 0,
-        'label': 'accuracy', 'loss': 'mse', 'pairwise_weight': 0}
+        'label': 'accuracy', 'loss': 'mse'}
 WANTED = {'kgnn step': (15, 30), 'encoder step': (8, 15),
           'kgnn inference': (15, 30), 'encoder inference': (15, 30)}
 PLAIN = Ways('nodes', 'index_add', 'sdpa', 1, 'foreach')

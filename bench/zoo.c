@@ -15,7 +15,7 @@
 #include "passes/passes.h"
 
 typedef struct run {
-    const cg_family *family;
+    const cg_zoo_family *family;
     cg_zoo_opts opts;
     CG_ARRAY(char *) codes;
 } run;

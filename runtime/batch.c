@@ -124,6 +124,14 @@ void cg_batch_make(cg_batcher *b, const cg_pick *graphs, int n,
     cg_maker_make(&b->maker[0], graphs, n, o, out);
 }
 
+float *cg_batch_inputs(cg_batcher *b, cg_batch *out, int width)
+{
+    cg_maker *m = &b->maker[b->last];
+    m->out = out;
+    return cg_maker_stage(m, &out->inputs,
+                          (size_t)out->n_states[0] * (size_t)width);
+}
+
 void cg_batch_upload(cg_batcher *b, cg_dev *dev, cg_batch *out)
 {
     const cg_maker *m = &b->maker[b->last];

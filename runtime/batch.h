@@ -32,6 +32,7 @@ typedef struct cg_batch {
     int n_graphs, rounds;
     int n_states[CG_ROUNDS_MAX + 1]; /* after round r */
     const cg_token **token; /* host (n_states[0]): what state k starts from */
+    const float *inputs;    /* (n_states[0], width), of cg_batch_inputs */
     /* message[r]: states of round r + 1 from those of round r. GRAPHCONV:
      * (n[r+1], 2 n[r]), columns 2k: as itself, 2k + 1: as neighbour, to be
      * used on x [W1 | W2] seen as (2 n[r], width). Others: (n[r+1], n[r]). */
@@ -74,6 +75,9 @@ void cg_batch_make(cg_batcher *b, const cg_pick *graphs, int n,
  * them, and makes any other as always. */
 void cg_batch_ahead(cg_batcher *b, cg_dev *dev, const cg_pick *graphs,
                     uint32_t n, int size, const cg_batch_opts *o);
+/* Room for what the states of the batch made last start from, (n_states[0],
+ * width) on the host, to be filled before it is uploaded: both go in one. */
+float *cg_batch_inputs(cg_batcher *b, cg_batch *out, int width);
 /* Brings the batch made last to a device: into its workspace, unless its
  * kernels read the host's memory. */
 void cg_batch_upload(cg_batcher *b, cg_dev *dev, cg_batch *out);

@@ -35,6 +35,12 @@ static void *stage(cg_maker *b, const void *at, size_t n)
     return b->stage + offset;
 }
 
+void *cg_maker_stage(cg_maker *b, const void *at, size_t n)
+{
+    stage_reserve(b, 4 * n);
+    return stage(b, at, n);
+}
+
 static void count_up(int32_t *x, size_t n)
 {
     for (size_t i = 0; i < n; i++)

@@ -55,6 +55,9 @@ void cg_maker_keep(cg_maker *b, const cg_pick *graphs, int n, unsigned top,
 /* Pointers of *out are set by cg_batch_upload, from b->fixes. */
 void cg_maker_make(cg_maker *b, const cg_pick *graphs, int n,
                    const cg_batch_opts *o, cg_batch *out);
+/* Room for n elements of 4 bytes more on the way to the device; `at` is the
+ * pointer to them in *b->out. */
+void *cg_maker_stage(cg_maker *b, const void *at, size_t n);
 void cg_maker_free(cg_maker *b);
 
 #endif

@@ -22,13 +22,14 @@ static void forward(void *user, cg_tape *t, const uint32_t *idx, int n)
 /* -- parameters kept and put back ------------------------------------------ */
 
 /* The optimiser as it is before the first step. */
-static void forget_moments(cg_params *p)
+static cg_err forget_moments(cg_params *p)
 {
     float *zero = cg_xcalloc(2 * p->n + 1, sizeof *zero);
     cg_dev_upload(p->dev, p->moments, zero, 2 * p->n * sizeof *zero);
-    cg_dev_sync(p->dev);
+    cg_err err = cg_dev_sync(p->dev);
     p->step = 0;
     cg_xfree(zero);
+    return err;
 }
 
 static cg_err keep(const cg_params *p, float **values)
@@ -61,11 +62,12 @@ cg_err cg_finetune(cg_model *m, cg_member_id id, const cg_embedded *d,
     o.seed = seed;
     cg_fit_task task = {.user = &s, .name = x->info->line,
                         .n_items = d->e->n, .params = &x->params,
-                        .forward = forward};
+                        .forward = forward,
+                        .compares = !cg_member_regresses(x)};
     if (x->info->kind == CG_KIND_COST)
         return CG_OK;
     CG_TRY(cg_params_learn(&x->params));
-    forget_moments(&x->params);
+    CG_TRY(forget_moments(&x->params));
     return cg_fit(m->dev, &task, &o, 0, hooks);
 }
 

@@ -3,12 +3,14 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <time.h>
 
 #include "base/rng.h"
 #include "runtime/examples.h"
 
-enum { ORDER_STREAM = 1, DROPOUT_STREAM = 2 };
+/* As many losses stay on the device before the host waits for them. */
+enum { ORDER_STREAM = 1, DROPOUT_STREAM = 2, LOSSES = 256 };
 
 typedef struct fit {
     cg_dev *dev;
@@ -16,7 +18,11 @@ typedef struct fit {
     const cg_fit_opts *o;
     const cg_fit_hooks *hooks;
     cg_tape tape;
-    float *loss;       /* device: sum over the epoch's steps */
+    float *losses;     /* device (LOSSES): of the last steps */
+    int n_losses;
+    float sum;         /* of the epoch's steps, but for those */
+    const uint32_t *order; /* of the epoch's items */
+    int parts;         /* that a batch is taken in */
     int64_t step, first_step, steps;
     int epoch, in_epoch;
     double started, told;
@@ -35,22 +41,57 @@ static uint64_t key_of(uint64_t seed, uint64_t stream, uint64_t k)
     return cg_rng_next(&r);
 }
 
+/* Items of the batch that starts at `first`. */
+static int batch_at(const fit *f, uint32_t first)
+{
+    uint32_t left = f->task->n_items - first, batch = (uint32_t)f->o->batch;
+    return (int)(left < batch ? left : batch);
+}
+
+/* -- losses ---------------------------------------------------------------- */
+
+static cg_err take_loss(fit *f, int k, float loss)
+{
+    int before = f->n_losses - k; /* steps ago */
+    uint32_t first = (uint32_t)(f->in_epoch - before) *
+                     (uint32_t)f->o->batch;
+    f->sum += loss;
+    if (f->hooks->trace)
+        f->hooks->trace(f->hooks->user, f->step - before, (double)loss,
+                        f->order + first, batch_at(f, first));
+    return isfinite(f->sum)
+               ? CG_OK
+               : cg_fail(CG_EFORMAT, "%s: the loss is no longer finite at "
+                         "step %" PRId64 "; a lower lr may help",
+                         f->task->name, f->step - before + 1);
+}
+
+/* The device is waited for here, and nowhere else in an epoch. */
+static cg_err take_losses(fit *f)
+{
+    float loss[LOSSES];
+    size_t n = (size_t)f->n_losses;
+    if (n == 0)
+        return CG_OK;
+    cg_dev_download(f->dev, loss, f->losses, n * sizeof *loss);
+    CG_TRY(cg_dev_sync(f->dev));
+    for (int k = 0; k < f->n_losses; k++)
+        CG_TRY(take_loss(f, k, loss[k]));
+    f->n_losses = 0;
+    cg_k_fill(f->dev, LOSSES, 0, f->losses);
+    return CG_OK;
+}
+
 static cg_err tell(fit *f, bool end, double validation)
 {
-    float sum;
-    cg_dev_download(f->dev, &sum, f->loss, sizeof sum);
-    CG_TRY(cg_dev_sync(f->dev));
-    if (!isfinite(sum))
-        return cg_fail(CG_EFORMAT, "%s: the loss is no longer finite at step "
-                       "%" PRId64 "; a lower lr may help", f->task->name,
-                       f->step);
+    CG_TRY(take_losses(f));
     if (!f->hooks->progress)
         return CG_OK;
     double t = now() - f->started;
     double done = (double)(f->step - f->first_step);
     cg_fit_info info = {
         .epoch = f->epoch + 1, .epochs = f->o->epochs, .step = f->step,
-        .steps = f->steps, .loss = sum / fmax(f->in_epoch, 1),
+        .steps = f->steps, .loss = f->sum / fmax(f->in_epoch, 1),
         .validation = validation, .epoch_end = end,
         .items_per_s = done * f->o->batch / t,
         .seconds_left = t / done * (double)(f->steps - f->step)};
@@ -59,47 +100,89 @@ static cg_err tell(fit *f, bool end, double validation)
     return CG_OK;
 }
 
-static cg_err trace(fit *f, const uint32_t *idx, int n)
+/* -- steps ----------------------------------------------------------------- */
+
+/* Adds the gradients of all parts of a batch, and their losses. */
+static cg_err run_parts(fit *f, const uint32_t *idx, int n)
 {
-    float loss;
-    cg_dev_download(f->dev, &loss, f->tape.loss, sizeof loss);
-    CG_TRY(cg_dev_sync(f->dev));
-    f->hooks->trace(f->hooks->user, f->step, loss, idx, n);
-    return CG_OK;
+    float *loss = f->losses + f->n_losses;
+    cg_params_zero_grad(f->task->params);
+    for (int p = 0; p < f->parts; p++) {
+        int first = (int)((int64_t)n * p / f->parts);
+        int here = (int)((int64_t)n * (p + 1) / f->parts) - first;
+        uint64_t key = key_of(f->o->seed, DROPOUT_STREAM + (uint64_t)p,
+                              (uint64_t)f->step);
+        if (here == 0)
+            continue;
+        cg_tape_begin(&f->tape, f->dev, true, key);
+        f->tape.weight = (float)here / (float)n;
+        f->task->forward(f->task->user, &f->tape, idx + first, here);
+        cg_tape_backward(&f->tape);
+        cg_k_axpby(f->dev, 1, 1, 1, f->tape.loss, 1, 1, loss, 1);
+    }
+    return f->dev->failed ? cg_dev_sync(f->dev) : CG_OK;
+}
+
+static void warn_of_parts(const fit *f)
+{
+    char text[200];
+    snprintf(text, sizeof text, "%s: %s has no memory for %d networks at a "
+             "time: each batch is taken in %d parts%s", f->task->name,
+             f->dev->name, f->o->batch, f->parts, f->task->compares
+                 ? ", and networks of two parts are not compared: a training "
+                   "on another device differs" : "");
+    if (f->hooks->warning)
+        f->hooks->warning(f->hooks->user, text);
+}
+
+/* A batch that does not fit is taken in twice as many parts, and all batches
+ * after it: parameters are as they were before it. */
+static cg_err run_gradients(fit *f, const uint32_t *idx, int n)
+{
+    int least = f->task->compares ? 2 : 1, parts = f->parts;
+    cg_err err;
+    while ((err = run_parts(f, idx, n)) == CG_ELIMIT &&
+           n / (2 * f->parts) >= least) {
+        cg_dev_reset(f->dev);
+        cg_k_fill(f->dev, 1, 0, f->losses + f->n_losses);
+        f->parts *= 2;
+    }
+    if (f->parts != parts && err == CG_OK)
+        warn_of_parts(f);
+    return err == CG_ELIMIT
+               ? cg_fail_in(err, "%s, %d networks at a time", f->task->name,
+                            (n + f->parts - 1) / f->parts)
+               : err;
 }
 
 static cg_err run_step(fit *f, const uint32_t *idx, int n)
 {
-    cg_params *p = f->task->params;
     cg_adamw a = f->o->adamw;
-    uint64_t key = key_of(f->o->seed, DROPOUT_STREAM, (uint64_t)f->step);
-    cg_tape_begin(&f->tape, f->dev, true, key);
-    cg_params_zero_grad(p);
-    f->task->forward(f->task->user, &f->tape, idx, n);
-    cg_tape_backward(&f->tape);
+    CG_TRY(run_gradients(f, idx, n));
     a.lr = cg_schedule(a.lr, f->step, f->steps, f->o->warmup, f->o->cosine);
-    cg_params_step(p, &a);
-    cg_k_axpby(f->dev, 1, 1, 1, f->tape.loss, 1, 1, f->loss, 1);
-    if (f->hooks->trace)
-        CG_TRY(trace(f, idx, n));
+    cg_params_step(f->task->params, &a);
+    if (f->dev->failed) /* in the update, which cannot be done again */
+        return cg_dev_sync(f->dev);
     f->step++;
     f->in_epoch++;
+    f->n_losses++;
     if (now() - f->told > 0.5)
         CG_TRY(tell(f, false, NAN));
-    return CG_OK;
+    return f->n_losses < LOSSES ? CG_OK : take_losses(f);
 }
 
-static cg_err run_steps(fit *f, const uint32_t *order)
+static cg_err run_steps(fit *f)
 {
     uint32_t n = f->task->n_items, batch = (uint32_t)f->o->batch;
-    cg_k_fill(f->dev, 1, 0, f->loss);
     f->in_epoch = 0;
+    f->sum = 0;
     for (uint32_t i = 0; i < n; i += batch) {
         if (f->task->ahead)
-            f->task->ahead(f->task->user, order + i, n - i, (int)batch);
-        CG_TRY(run_step(f, order + i, (int)(n - i < batch ? n - i : batch)));
+            f->task->ahead(f->task->user, f->order + i, n - i,
+                           (f->o->batch + f->parts - 1) / f->parts);
+        CG_TRY(run_step(f, f->order + i, batch_at(f, i)));
     }
-    return CG_OK;
+    return take_losses(f);
 }
 
 static cg_err run_epoch(fit *f)
@@ -108,7 +191,8 @@ static cg_err run_epoch(fit *f)
     uint32_t *order = cg_shuffled(f->task->n_items,
                                   key_of(f->o->seed, ORDER_STREAM, 0),
                                   (uint64_t)f->epoch);
-    cg_err err = run_steps(f, order);
+    f->order = order;
+    cg_err err = run_steps(f);
     cg_xfree(order);
     CG_TRY(err);
     if (f->task->validate)
@@ -126,15 +210,13 @@ cg_err cg_fit(cg_dev *dev, const cg_fit_task *task, const cg_fit_opts *o,
     int64_t per_epoch = (task->n_items + o->batch - 1) / o->batch;
     fit f = {.dev = dev, .task = task, .o = o, .hooks = hooks ? hooks : &none,
              .step = done * per_epoch, .first_step = done * per_epoch,
-             .steps = o->epochs * per_epoch};
-    void *loss;
-    CG_TRY(cg_dev_alloc(dev, sizeof(float), &loss));
-    f.loss = loss;
+             .steps = o->epochs * per_epoch, .parts = 1};
+    CG_TRY(cg_dev_alloc(dev, LOSSES * sizeof *f.losses, (void **)&f.losses));
     f.started = f.told = now();
     cg_err err = CG_OK;
     for (f.epoch = done; f.epoch < o->epochs && err == CG_OK; f.epoch++)
         err = run_epoch(&f);
     cg_tape_free(&f.tape);
-    cg_dev_free(dev, f.loss);
+    cg_dev_free(dev, f.losses);
     return err;
 }

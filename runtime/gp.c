@@ -1,5 +1,6 @@
 #include "runtime/gp.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -11,154 +12,172 @@
 
 #define LOG_2PI 1.8378770664093453
 #define BLOCK 256     /* points predicted at a time */
-#define CLIMBS 3      /* lengths to climb from */
-#define STEPS 100     /* of a climb at most */
+#define STEPS 100     /* of the search at most */
 #define FLAT 1e-4     /* stop where no slope is steeper, per unit of the log */
 #define NO_GAIN 1e-7  /* or where a step gains less, relative */
 #define LEAP 2.0      /* longest step in any logarithm */
 #define HALVINGS 25
 
-/* theta = logarithms of signal, noise, lengths. */
-enum { SIGNAL, NOISE, LENGTH };
+/* Parameters: noise, signals, lengths; theta are their logarithms. */
+enum { NOISE, SIGNAL };
+
+static size_t signals_of(size_t groups)
+{
+    return groups > 1 ? groups + 1 : 1;
+}
+
+size_t cg_gp_parameters(size_t groups)
+{
+    return SIGNAL + signals_of(groups) + groups;
+}
 
 typedef struct task {
-    const double *x, *y; /* (n, d); (n) less the mean */
-    size_t n, d, p;      /* p = 2 + groups, the length of theta */
-    const size_t *group;
-    double *low, *high;  /* (p) */
-    const cg_gp_prior *prior;
-    double *centre;      /* (p) of the prior */
-    double *z, *zm;      /* (n, d): x / length; and times M */
-    double *k, *l;       /* (n, n) */
+    const double *y;     /* (n) less the mean */
+    size_t n, p, pairs;  /* p parameters; pairs of rows a > b, a first */
+    size_t groups, signals, length; /* length: the first one's place */
+    double *d2;          /* (pairs, groups) squared distances */
+    double *low, *high;  /* (p) bounds of theta */
+    double *centre, *sd; /* (p) of the prior */
+    double *value;       /* (p) the parameters themselves */
+    double *l;           /* (n, n) */
     double *alpha;       /* (n) */
 } task;
 
-static void scale_rows(const double *x, size_t n, size_t d,
-                       const size_t *group, const double *length, double *z)
+/* -- covariance ------------------------------------------------------------ */
+
+/* m(r), and how fast it grows with the logarithm of a length that r2, a part
+ * of the square of r, is measured in: that is `growth` times r2. */
+static double matern(double square, double *growth)
 {
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < d; j++)
-            z[i * d + j] = x[i * d + j] / length[group[j]];
+    double r = sqrt(5 * square), e = exp(-r);
+    if (growth)
+        *growth = 5. / 3 * (1 + r) * e;
+    return (1 + r + r * r / 3) * e;
 }
 
-/* By differences: near points would lose their digits in a product. */
-static double similarity(const double *a, const double *b, size_t d)
+/* Of two rows, r2 (groups) apart in units of the lengths. */
+static double cov(const double *signal, const double *r2, size_t groups)
+{
+    double sum = 0, all = 0;
+    for (size_t k = 0; k < groups; k++) {
+        sum += signal[k] * matern(r2[k], NULL);
+        all += r2[k];
+    }
+    return groups > 1 ? sum + signal[groups] * matern(all, NULL) : sum;
+}
+
+static double cov_of_one(const double *signal, size_t groups)
 {
     double sum = 0;
-    for (size_t j = 0; j < d; j++)
-        sum += (a[j] - b[j]) * (a[j] - b[j]);
-    return exp(-.5 * sum);
+    for (size_t k = 0; k < signals_of(groups); k++)
+        sum += signal[k];
+    return sum;
 }
 
-static void covariance(const double *z, size_t n, size_t d, double signal,
-                       double *k)
+/* What `weight` times this pair's covariance adds to the slopes. */
+static void pair_slopes(const task *t, const double *r2, double weight,
+                        double *slope)
 {
-    for (size_t a = 0; a < n; a++) {
-        k[a * n + a] = signal;
-        for (size_t b = 0; b < a; b++)
-            k[a * n + b] = k[b * n + a] =
-                signal * similarity(z + a * d, z + b * d, d);
+    const double *signal = t->value + SIGNAL;
+    double all = 0, together = 0, growth;
+    for (size_t k = 0; k < t->groups; k++)
+        all += r2[k];
+    if (t->groups > 1) {
+        slope[SIGNAL + t->groups] +=
+            weight * signal[t->groups] * matern(all, &together);
+        together *= signal[t->groups];
+    }
+    for (size_t k = 0; k < t->groups; k++) {
+        slope[SIGNAL + k] += weight * signal[k] * matern(r2[k], &growth);
+        slope[t->length + k] +=
+            weight * r2[k] * (signal[k] * growth + together);
     }
 }
 
-/* l = Cholesky of k + noise, alpha = its solution for y, and the likelihood. */
-static cg_err condition(const double *k, const double *y, size_t n,
-                        double noise, double *l, double *alpha,
-                        double *likelihood)
+static void scaled(const task *t, const double *d2, double *r2)
 {
-    memcpy(l, k, n * n * sizeof *l);
+    for (size_t k = 0; k < t->groups; k++) {
+        double length = t->value[t->length + k];
+        r2[k] = d2[k] / length / length;
+    }
+}
+
+/* t->l = Cholesky of the covariance of y, t->alpha = its solution for y. */
+static cg_err condition(task *t, double *likelihood)
+{
+    size_t n = t->n;
+    double *r2 = cg_xcalloc(t->groups, sizeof *r2), fit = 0;
+    const double *d2 = t->d2, *signal = t->value + SIGNAL;
+    for (size_t a = 0; a < n; a++) {
+        t->l[a * n + a] = cov_of_one(signal, t->groups) + t->value[NOISE];
+        for (size_t b = 0; b < a; b++, d2 += t->groups) {
+            scaled(t, d2, r2);
+            t->l[a * n + b] = cov(signal, r2, t->groups);
+        }
+    }
+    cg_xfree(r2);
+    CG_TRY(cg_cholesky(n, t->l));
+    memcpy(t->alpha, t->y, n * sizeof *t->y);
+    cg_cholesky_solve(n, t->l, 1, t->alpha);
     for (size_t i = 0; i < n; i++)
-        l[i * n + i] += noise;
-    CG_TRY(cg_cholesky(n, l));
-    memcpy(alpha, y, n * sizeof *y);
-    cg_cholesky_solve(n, l, 1, alpha);
-    double fit = 0;
-    for (size_t i = 0; i < n; i++)
-        fit += y[i] * alpha[i];
-    *likelihood = -.5 * (fit + cg_cholesky_logdet(n, l) + (double)n * LOG_2PI);
+        fit += t->y[i] * t->alpha[i];
+    *likelihood = -.5 * (fit + cg_cholesky_logdet(n, t->l) +
+                         (double)n * LOG_2PI);
     return CG_OK;
 }
 
-/* With M = (alpha alpha^T - K^-1) o K the slope along a length is half the sum
- * of M_ab (z_a - z_b)^2, which is z^T (diag(M 1) - M) z: one product. It is
- * the same for shifted z, and loses fewest digits for centred ones. */
-static void length_slopes(task *t, double *slope)
-{
-    size_t n = t->n, d = t->d;
-    for (size_t j = 0; j < d; j++) {
-        double mean = 0;
-        for (size_t i = 0; i < n; i++)
-            mean += t->z[i * d + j] / (double)n;
-        for (size_t i = 0; i < n; i++)
-            t->z[i * d + j] -= mean;
-    }
-    cg_dgemm(&(cg_product){.m = n, .n = d, .k = n, .a = t->k, .lda = n,
-                           .b = t->z, .ldb = d, .c = t->zm, .ldc = d});
-    for (size_t i = 0; i < n; i++) {
-        double row = 0;
-        for (size_t b = 0; b < n; b++)
-            row += t->k[i * n + b];
-        for (size_t j = 0; j < d; j++) {
-            double z = t->z[i * d + j];
-            slope[t->group[j]] += z * (row * z - t->zm[i * d + j]);
-        }
-    }
-}
-
-/* slope (p) of the likelihood; t->k becomes M, t->l the inverse. */
-static void slopes(task *t, double noise, double *slope)
+/* slope (p) of the likelihood: half of the sum of (alpha alpha^T - K^-1) o dK,
+ * both triangles. t->l becomes the inverse. */
+static void slopes(task *t, double *slope)
 {
     size_t n = t->n;
+    double *r2 = cg_xcalloc(t->groups, sizeof *r2), diagonal = 0;
+    const double *d2 = t->d2;
     memset(slope, 0, t->p * sizeof *slope);
     cg_cholesky_inverse(n, t->l);
-    for (size_t a = 0; a < n; a++)
-        for (size_t b = 0; b < n; b++) {
-            double w = t->alpha[a] * t->alpha[b] - t->l[a * n + b];
-            slope[NOISE] += a == b ? .5 * noise * w : 0;
-            slope[SIGNAL] += .5 * (t->k[a * n + b] *= w);
+    for (size_t a = 0; a < n; a++) {
+        diagonal += t->alpha[a] * t->alpha[a] - t->l[a * n + a];
+        for (size_t b = 0; b < a; b++, d2 += t->groups) {
+            scaled(t, d2, r2);
+            pair_slopes(t, r2, t->alpha[a] * t->alpha[b] - t->l[a * n + b],
+                        slope);
         }
-    length_slopes(t, slope + LENGTH);
+    }
+    for (size_t i = 0; i < SIGNAL + t->signals; i++)
+        slope[i] += .5 * diagonal * t->value[i];
+    cg_xfree(r2);
 }
 
-static cg_gp_belief belief(const task *t, size_t i)
-{
-    const cg_gp_prior *p = t->prior;
-    return i == SIGNAL ? p->signal : i == NOISE ? p->noise : p->length;
-}
+/* -- what is climbed ------------------------------------------------------- */
 
 /* The logarithm of the prior, but for its constant; adds to the slope. */
 static double believe(const task *t, const double *theta, double *slope)
 {
     double sum = 0;
     for (size_t i = 0; i < t->p; i++) {
-        double sd = belief(t, i).sd, z = (theta[i] - t->centre[i]) / sd;
+        double z = (theta[i] - t->centre[i]) / t->sd[i];
         sum -= .5 * z * z;
         if (slope)
-            slope[i] -= z / sd;
+            slope[i] -= z / t->sd[i];
     }
     return sum;
 }
 
-/* The log likelihood, with the prior if there is one, and, if slope is not
- * NULL, its gradient; -INFINITY where the covariance is singular to working
- * precision. */
+/* The log likelihood with the prior, and, if slope is not NULL, its gradient;
+ * -INFINITY where the covariance is singular to working precision. */
 static double evaluate(task *t, const double *theta, double *slope)
 {
-    double likelihood, *value = cg_xcalloc(t->p, sizeof *value);
+    double likelihood;
     for (size_t i = 0; i < t->p; i++)
-        value[i] = exp(theta[i]);
-    scale_rows(t->x, t->n, t->d, t->group, value + LENGTH, t->z);
-    covariance(t->z, t->n, t->d, value[SIGNAL], t->k);
-    if (condition(t->k, t->y, t->n, value[NOISE], t->l, t->alpha,
-                  &likelihood) != CG_OK)
-        likelihood = -INFINITY;
-    else if (slope)
-        slopes(t, value[NOISE], slope);
-    if (t->prior && isfinite(likelihood))
-        likelihood += believe(t, theta, slope);
-    cg_xfree(value);
-    return likelihood;
+        t->value[i] = exp(theta[i]);
+    if (condition(t, &likelihood) != CG_OK)
+        return -INFINITY;
+    if (slope)
+        slopes(t, slope);
+    return likelihood + believe(t, theta, slope);
 }
+
+/* -- climbing -------------------------------------------------------------- */
 
 /* A climb within a box: BFGS on the directions that lead inside. */
 typedef struct climb {
@@ -257,8 +276,8 @@ static void learn_curvature(climb *c, size_t p)
     memcpy(c->slope, c->next_slope, p * sizeof *s);
 }
 
-/* From theta (p) up to a maximum nearby; returns the likelihood there. */
-static double ascend(task *t, double *theta)
+/* From theta (p) up to a maximum nearby. */
+static void ascend(task *t, double *theta)
 {
     size_t p = t->p;
     double *work = cg_xcalloc(6 * p + p * p, sizeof *work);
@@ -284,31 +303,9 @@ static double ascend(task *t, double *theta)
     }
     memcpy(theta, c.theta, p * sizeof *theta);
     cg_xfree(work);
-    return at;
 }
 
-/* Bounds, and in `middle` the variance of y and a typical distance within each
- * group: the root of twice the summed variances. */
-static void set_box(task *t, double *middle)
-{
-    double *column = cg_xcalloc(t->n, sizeof *column), mean, sd;
-    for (size_t j = 0; j < t->d; j++) {
-        for (size_t i = 0; i < t->n; i++)
-            column[i] = t->x[i * t->d + j];
-        cg_moments(column, t->n, &mean, &sd);
-        middle[LENGTH + t->group[j]] += 2 * sd * sd;
-    }
-    cg_moments(t->y, t->n, &mean, &sd);
-    middle[SIGNAL] = middle[NOISE] = sd * sd;
-    for (size_t i = 0; i < t->p; i++) {
-        middle[i] = middle[i] > 0 ? log(middle[i]) : 0;
-        middle[i] *= i < LENGTH ? 1 : .5;
-        t->low[i] = middle[i] +
-                    log(i == SIGNAL ? 1e-3 : i == NOISE ? 1e-6 : 1e-2);
-        t->high[i] = middle[i] + log(i == NOISE ? 10 : 1e3);
-    }
-    cg_xfree(column);
-}
+/* -- where to look --------------------------------------------------------- */
 
 static int ascending(const void *a, const void *b)
 {
@@ -316,89 +313,63 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Of the squared distances of all pairs of rows in one group's columns. */
 static double typical_distance(const task *t, size_t group)
 {
-    size_t pairs = t->n * (t->n - 1) / 2, at = 0;
-    double *d2 = cg_xcalloc(pairs, sizeof *d2), mean, sd;
-    for (size_t a = 0; a < t->n; a++)
-        for (size_t b = 0; b < a; b++, at++)
-            for (size_t j = 0; j < t->d; j++) {
-                double d = t->x[a * t->d + j] - t->x[b * t->d + j];
-                d2[at] += t->group[j] == group ? d * d : 0;
-            }
-    qsort(d2, pairs, sizeof *d2, ascending);
-    double median = .5 * (d2[(pairs - 1) / 2] + d2[pairs / 2]);
-    cg_moments(d2, pairs, &mean, &sd);
+    double *d2 = cg_xcalloc(t->pairs, sizeof *d2), mean, sd;
+    for (size_t i = 0; i < t->pairs; i++)
+        d2[i] = t->d2[i * t->groups + group];
+    qsort(d2, t->pairs, sizeof *d2, ascending);
+    double median = .5 * (d2[(t->pairs - 1) / 2] + d2[t->pairs / 2]);
+    cg_moments(d2, t->pairs, &mean, &sd);
     cg_xfree(d2);
     return sqrt(median > 0 ? median : mean > 0 ? mean : 1);
 }
 
-/* `middle` of signal and noise is the variance of y. */
-static void set_centre(task *t, const double *middle)
+static void set_prior(task *t, const cg_gp_prior *prior)
+{
+    double mean, sd;
+    cg_moments(t->y, t->n, &mean, &sd);
+    double variance = sd > 0 ? 2 * log(sd) : 0;
+    for (size_t i = 0; i < t->p; i++) {
+        bool length = i >= t->length;
+        cg_gp_belief b = length ? prior->length
+                         : i == NOISE ? prior->noise : prior->signal;
+        double unit = length ? log(typical_distance(t, i - t->length))
+                             : variance;
+        t->centre[i] = unit + b.mean;
+        t->sd[i] = b.sd;
+        t->low[i] = unit + log(length ? 1e-2 : 1e-6);
+        t->high[i] = unit + log(i == NOISE ? 10 : 1e3);
+    }
+}
+
+static void search(task *t, double *theta)
 {
     for (size_t i = 0; i < t->p; i++)
-        t->centre[i] = belief(t, i).mean +
-            (i < LENGTH ? middle[i] : log(typical_distance(t, i - LENGTH)));
+        theta[i] = fmin(fmax(t->centre[i], t->low[i]), t->high[i]);
+    ascend(t, theta);
 }
 
-static const double grid_length[] = {.5, 1, 2, 4, 8};
-static const double grid_noise[] = {.001, .01, .1, .5};
-enum { LENGTHS = 5, NOISES = 4 };
+/* -- fitting --------------------------------------------------------------- */
 
-/* With g groups squared distances add up g-fold, hence the root. */
-static void grid_point(const task *t, const double *middle, int length,
-                       int noise, double *theta)
+static cg_err check_options(const cg_gp_options *o, size_t d)
 {
-    double groups = (double)(t->p - LENGTH);
-    memcpy(theta, middle, t->p * sizeof *theta);
-    theta[NOISE] += log(grid_noise[noise]);
-    for (size_t k = LENGTH; k < t->p; k++)
-        theta[k] += log(grid_length[length] * sqrt(groups));
-}
-
-/* theta = the best noise for one length; returns the likelihood. */
-static double best_noise(task *t, const double *middle, int length,
-                         double *theta)
-{
-    double top = -INFINITY;
-    int best = NOISES - 1;
-    for (int i = 0; i < NOISES; i++) {
-        grid_point(t, middle, length, i, theta);
-        double at = evaluate(t, theta, NULL);
-        best = at > top ? i : best;
-        top = fmax(top, at);
+    size_t columns = 0, p = cg_gp_parameters(o->n_groups);
+    for (size_t k = 0; k < o->n_groups; k++)
+        columns += o->columns[k];
+    assert(columns == d);
+    for (size_t i = 0; o->fixed && i < p; i++)
+        if (!(o->fixed[i] > 0 && isfinite(o->fixed[i])))
+            return cg_fail(CG_EFORMAT, "Gaussian process: parameter %zu is "
+                           "%g, not a number > 0", i, o->fixed[i]);
+    for (int i = 0; i < 3 && !o->fixed; i++) {
+        cg_gp_belief b[] = {o->prior->noise, o->prior->signal,
+                            o->prior->length};
+        if (!(isfinite(b[i].mean) && b[i].sd > 0))
+            return cg_fail(CG_EFORMAT, "Gaussian process: a prior of mean %g "
+                           "and deviation %g", b[i].mean, b[i].sd);
     }
-    grid_point(t, middle, length, best, theta);
-    return top;
-}
-
-/* Short and long lengths lead to different maxima, so each climb has another
- * length to start from. */
-static void search(task *t, double *best)
-{
-    size_t p = t->p;
-    double *work = cg_xcalloc((1 + LENGTHS) * p, sizeof *work);
-    double *middle = work, *start = work + p, height[LENGTHS];
-    set_box(t, middle);
-    if (t->prior)
-        set_centre(t, middle);
-    for (int i = 0; i < LENGTHS; i++)
-        height[i] = best_noise(t, middle, i, start + (size_t)i * p);
-    memcpy(best, start, p * sizeof *best);
-    double top = -INFINITY;
-    for (int k = 0; k < CLIMBS; k++) {
-        int at = 0;
-        for (int i = 1; i < LENGTHS; i++)
-            at = height[i] > height[at] ? i : at;
-        height[at] = -INFINITY;
-        double end = ascend(t, start + (size_t)at * p);
-        if (end > top) {
-            top = end;
-            memcpy(best, start + (size_t)at * p, p * sizeof *best);
-        }
-    }
-    cg_xfree(work);
+    return CG_OK;
 }
 
 static cg_err check(const double *x, const double *y, size_t n, size_t d,
@@ -415,61 +386,73 @@ static cg_err check(const double *x, const double *y, size_t n, size_t d,
         if (!isfinite(x[i]))
             return cg_fail(CG_EFORMAT, "Gaussian process: row %zu, column %zu "
                            "is %g", i / d, i % d, x[i]);
-    size_t p = LENGTH + (o->group ? o->n_groups : d);
-    for (size_t i = 0; o->fixed && i < p; i++)
-        if (!(o->fixed[i] > 0 && isfinite(o->fixed[i])))
-            return cg_fail(CG_EFORMAT, "Gaussian process: parameter %zu is "
-                           "%g, not a number > 0", i, o->fixed[i]);
-    for (int i = 0; i < 3 && o->prior; i++) {
-        cg_gp_belief b[] = {o->prior->signal, o->prior->noise,
-                            o->prior->length};
-        if (!(isfinite(b[i].mean) && b[i].sd > 0))
-            return cg_fail(CG_EFORMAT, "Gaussian process: a prior of mean %g "
-                           "and deviation %g", b[i].mean, b[i].sd);
-    }
-    return CG_OK;
+    return check_options(o, d);
 }
 
-/* The parameters of g by the search, or as they are given. */
-static void choose(cg_gp *g, const double *x, const double *y,
-                   const cg_gp_options *o)
+/* d2 (groups) of two rows. By differences: near points would lose their digits
+ * in a product. */
+static void distances(const double *a, const double *b, const size_t *columns,
+                      size_t groups, double *d2)
 {
-    size_t n = g->n, nd = n * g->d, p = LENGTH + g->n_groups;
-    const double *fixed = o->fixed;
-    double *theta = cg_xcalloc(4 * p, sizeof *theta);
-    if (!fixed) {
-        double *work = cg_xcalloc(2 * nd + n * n, sizeof *work);
-        task t = {.x = x, .y = y, .n = n, .d = g->d, .p = p,
-                  .group = g->group, .low = theta + p, .high = theta + 2 * p,
-                  .prior = o->prior, .centre = theta + 3 * p,
-                  .z = work, .zm = work + nd, .k = work + 2 * nd,
-                  .l = g->l, .alpha = g->alpha};
-        search(&t, theta);
-        cg_xfree(work);
+    for (size_t k = 0; k < groups; k++) {
+        double sum = 0;
+        for (size_t j = 0; j < columns[k]; j++)
+            sum += (a[j] - b[j]) * (a[j] - b[j]);
+        d2[k] = sum;
+        a += columns[k];
+        b += columns[k];
     }
-    for (size_t i = 0; i < p; i++)
-        theta[i] = fixed ? fixed[i] : exp(theta[i]);
-    g->signal = theta[SIGNAL];
-    g->noise = theta[NOISE];
-    memcpy(g->length, theta + LENGTH, g->n_groups * sizeof *theta);
-    cg_xfree(theta);
+}
+
+/* z (m, d) = x over the lengths. */
+static void scale_rows(const cg_gp *g, const double *x, size_t m, double *z)
+{
+    const double *length =
+        g->theta + SIGNAL + signals_of(g->n_groups);
+    for (size_t i = 0; i < m; i++)
+        for (size_t k = 0; k < g->n_groups; k++)
+            for (size_t j = 0; j < g->columns[k]; j++)
+                *z++ = *x++ / length[k];
+}
+
+static cg_err learn(cg_gp *g, task *t, const double *x,
+                    const cg_gp_options *o)
+{
+    double *d2 = t->d2;
+    for (size_t a = 0; a < g->n; a++)
+        for (size_t b = 0; b < a; b++, d2 += t->groups)
+            distances(x + a * g->d, x + b * g->d, g->columns, t->groups, d2);
+    if (o->fixed) {
+        memcpy(t->value, o->fixed, t->p * sizeof *t->value);
+    } else {
+        set_prior(t, o->prior);
+        search(t, g->theta);
+        for (size_t i = 0; i < t->p; i++)
+            t->value[i] = exp(g->theta[i]);
+    }
+    memcpy(g->theta, t->value, t->p * sizeof *t->value);
+    scale_rows(g, x, g->n, g->x);
+    return condition(t, &g->likelihood);
 }
 
 static cg_err fit(cg_gp *g, const double *x, const double *y,
                   const cg_gp_options *o)
 {
-    double *centred = cg_xcalloc(g->n, sizeof *centred), sd;
-    double *k = cg_xcalloc(g->n * g->n, sizeof *k);
-    cg_moments(y, g->n, &g->mean, &sd);
-    for (size_t i = 0; i < g->n; i++)
+    size_t n = g->n, pairs = n * (n - 1) / 2;
+    size_t p = cg_gp_parameters(g->n_groups), signals = signals_of(g->n_groups);
+    double *work = cg_xcalloc(n + 5 * p + pairs * g->n_groups, sizeof *work);
+    double *centred = work, *bounds = work + n, sd;
+    cg_moments(y, n, &g->mean, &sd);
+    for (size_t i = 0; i < n; i++)
         centred[i] = y[i] - g->mean;
-    choose(g, x, centred, o);
-    scale_rows(x, g->n, g->d, g->group, g->length, g->x);
-    covariance(g->x, g->n, g->d, g->signal, k);
-    cg_err err = condition(k, centred, g->n, g->noise, g->l, g->alpha,
-                           &g->likelihood);
-    cg_xfree(k);
-    cg_xfree(centred);
+    task t = {.y = centred, .n = n, .p = p, .pairs = pairs,
+              .groups = g->n_groups, .signals = signals,
+              .length = SIGNAL + signals, .low = bounds, .high = bounds + p,
+              .centre = bounds + 2 * p, .sd = bounds + 3 * p,
+              .value = bounds + 4 * p, .d2 = bounds + 5 * p, .l = g->l,
+              .alpha = g->alpha};
+    cg_err err = learn(g, &t, x, o);
+    cg_xfree(work);
     return err;
 }
 
@@ -479,15 +462,15 @@ cg_err cg_gp_fit(cg_gp *g, const double *x, const double *y, size_t n,
     *g = (cg_gp){0};
     CG_TRY(check(x, y, n, d, o));
     CG_TRY(cg_linalg_open());
-    size_t groups = o->group ? o->n_groups : d;
+    size_t groups = o->n_groups;
     *g = (cg_gp){.n = n, .d = d, .n_groups = groups,
-                 .group = cg_xcalloc(d, sizeof(size_t)),
-                 .length = cg_xcalloc(groups, sizeof(double)),
+                 .columns = cg_xcalloc(groups, sizeof(size_t)),
+                 .theta = cg_xcalloc(cg_gp_parameters(groups),
+                                     sizeof(double)),
                  .x = cg_xcalloc(n * d, sizeof(double)),
                  .l = cg_xcalloc(n * n, sizeof(double)),
                  .alpha = cg_xcalloc(n, sizeof(double))};
-    for (size_t j = 0; j < d; j++)
-        g->group[j] = o->group ? o->group[j] : j;
+    memcpy(g->columns, o->columns, groups * sizeof *g->columns);
     cg_err err = fit(g, x, y, o);
     if (err != CG_OK)
         cg_gp_free(g);
@@ -496,26 +479,32 @@ cg_err cg_gp_fit(cg_gp *g, const double *x, const double *y, size_t n,
 
 void cg_gp_free(cg_gp *g)
 {
-    cg_xfree(g->group);
-    cg_xfree(g->length);
+    cg_xfree(g->columns);
+    cg_xfree(g->theta);
     cg_xfree(g->x);
     cg_xfree(g->l);
     cg_xfree(g->alpha);
     *g = (cg_gp){0};
 }
 
+/* -- predicting ------------------------------------------------------------ */
+
 /* Up to BLOCK points z (m, d), already scaled; k (n, m) is scratch. */
 static void predict_block(const cg_gp *g, const double *z, size_t m, double *k,
                           double *mean, double *variance)
 {
+    const double *signal = g->theta + SIGNAL;
+    double *r2 = cg_xcalloc(g->n_groups, sizeof *r2);
     for (size_t i = 0; i < m; i++)
         mean[i] = g->mean;
     for (size_t a = 0; a < g->n; a++)
         for (size_t i = 0; i < m; i++) {
-            double s = similarity(g->x + a * g->d, z + i * g->d, g->d);
-            k[a * m + i] = g->signal * s;
-            mean[i] += g->signal * s * g->alpha[a];
+            distances(g->x + a * g->d, z + i * g->d, g->columns, g->n_groups,
+                      r2);
+            k[a * m + i] = cov(signal, r2, g->n_groups);
+            mean[i] += k[a * m + i] * g->alpha[a];
         }
+    cg_xfree(r2);
     if (!variance)
         return;
     cg_cholesky_half(g->n, g->l, m, k);
@@ -523,7 +512,8 @@ static void predict_block(const cg_gp *g, const double *z, size_t m, double *k,
         double known = 0;
         for (size_t a = 0; a < g->n; a++)
             known += k[a * m + i] * k[a * m + i];
-        variance[i] = fmax(g->signal - known, 0) + g->noise;
+        variance[i] = fmax(cov_of_one(signal, g->n_groups) - known, 0) +
+                      g->theta[NOISE];
     }
 }
 
@@ -534,7 +524,7 @@ cg_err cg_gp_predict(const cg_gp *g, const double *x, size_t m, double *mean,
     double *z = cg_xcalloc(BLOCK * (g->d + g->n), sizeof *z);
     for (size_t i = 0; i < m; i += BLOCK) {
         size_t len = m - i < BLOCK ? m - i : BLOCK;
-        scale_rows(x + i * g->d, len, g->d, g->group, g->length, z);
+        scale_rows(g, x + i * g->d, len, z);
         predict_block(g, z, len, z + BLOCK * g->d, mean + i,
                       variance ? variance + i : NULL);
     }

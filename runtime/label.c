@@ -3,9 +3,6 @@
 
 #include <math.h>
 
-#include "base/arena.h"
-
-#define LINE_STEPS 30
 
 static double scale(double flops)
 {
@@ -49,40 +46,4 @@ double cg_label_accuracy(const cg_label *l, double y, double flops)
     if (l->kind == CG_LABEL_ERROR_LOG)
         return 100.5 - exp(-r);
     return l->kind == CG_LABEL_FLOPS ? r * scale(flops) : r;
-}
-
-/* Least squares with weights w (n). */
-static cg_line weighted(const double *y, const double *label, const double *w,
-                        size_t n)
-{
-    double sum = 0, my = 0, ml = 0, yy = 0, yl = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += w[i], my += w[i] * y[i], ml += w[i] * label[i];
-    my /= sum;
-    ml /= sum;
-    for (size_t i = 0; i < n; i++) {
-        yy += w[i] * (y[i] - my) * (y[i] - my);
-        yl += w[i] * (y[i] - my) * (label[i] - ml);
-    }
-    if (!(yy > 1e-12 * sum * (1 + my * my))) /* but for rounding, one y */
-        return (cg_line){0, 1};
-    return (cg_line){ml - yl / yy * my, yl / yy};
-}
-
-/* Least absolute deviations by squares weighed by the inverse of the last
- * deviations (Schlossmacher, JASA 68, 1973). */
-cg_line cg_line_fit(const double *y, const double *label, size_t n)
-{
-    cg_line line = {0, 1};
-    double *w = cg_xcalloc(n + 1, sizeof *w);
-    for (size_t i = 0; i < n; i++)
-        w[i] = 1;
-    for (int k = 0; k < LINE_STEPS && n > 1; k++) {
-        line = weighted(y, label, w, n);
-        for (size_t i = 0; i < n; i++)
-            w[i] = 1 / fmax(1e-4, fabs(label[i] - line.at -
-                                       line.slope * y[i]));
-    }
-    cg_xfree(w);
-    return line;
 }

@@ -27,14 +27,6 @@ typedef struct cg_label {
 void cg_label_fit(cg_label *l, cg_label_kind kind, size_t n,
                   const double *accuracy, const double *flops);
 double cg_label_of(const cg_label *l, double accuracy, double flops);
-/* label = at + slope y with the least sum of |label - at - slope y| (n): what a
- * network that was partly taught order says of labels. Fewer than two different
- * y: at 0, slope 1. */
-typedef struct cg_line {
-    double at, slope;
-} cg_line;
-cg_line cg_line_fit(const double *y, const double *label, size_t n);
-
 /* The accuracy that label y stands for, in percent, not clipped. */
 double cg_label_accuracy(const cg_label *l, double y, double flops);
 

@@ -10,7 +10,7 @@ void cg_tape_contrast(cg_tape *t, cg_var *z, const float *alpha, float tau,
                       float weight)
 {
     cg_step s = { .layer = CG_LAYER_contrast, .in = { z }, .aux = { alpha },
-                  .f = { tau, weight } };
+                  .f = { tau, weight * t->weight } };
     cg_tape_run(t, s, 0, 0);
 }
 
@@ -45,7 +45,7 @@ static void run_loss(cg_tape *t, cg_layer layer, cg_var *y,
 {
     assert(y->ld == y->cols);
     cg_step s = { .layer = layer, .in = { y }, .aux = { target },
-                  .f = { weight, f } };
+                  .f = { weight * t->weight, f } };
     cg_tape_run(t, s, 0, 0);
 }
 
@@ -95,22 +95,6 @@ void cg_huber_fwd(cg_tape *t, cg_step *s)
 }
 
 void cg_huber_bwd(cg_tape *t, const cg_step *s)
-{
-    hand_on(t, s);
-}
-
-void cg_tape_pairwise(cg_tape *t, cg_var *y, const float *target, float weight)
-{
-    run_loss(t, CG_LAYER_pairwise, y, target, weight, 0);
-}
-
-void cg_pairwise_fwd(cg_tape *t, cg_step *s)
-{
-    cg_k_pairwise(t->dev, length(s), s->in[0]->x, s->aux[0], s->f[0], t->loss,
-                  start_gradient(t, s));
-}
-
-void cg_pairwise_bwd(cg_tape *t, const cg_step *s)
 {
     hand_on(t, s);
 }

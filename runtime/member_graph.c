@@ -44,16 +44,13 @@ cg_var *cg_model_batch(cg_model *m, cg_member *x, cg_tape *t,
     cg_batch *batch = &m->batch;
     cg_batch_opts o = batch_opts(m, x, copies);
     cg_batch_make(m->batcher, pick, n, &o, batch);
-    cg_batch_upload(m->batcher, m->dev, batch);
-    size_t width = (size_t)m->inputs.width;
-    size_t states = (size_t)batch->n_states[0];
-    float *rows = cg_xcalloc(states * width + 1, sizeof *rows);
-    for (size_t k = 0; k < states; k++)
+    int width = m->inputs.width, states = batch->n_states[0];
+    float *rows = cg_batch_inputs(m->batcher, batch, width);
+    for (int k = 0; k < states; k++)
         cg_inputs_fill(&m->inputs, &x->inputs, batch->token[k],
-                       rows + k * width);
-    float *dev = cg_model_upload(m, rows, states * width);
-    cg_xfree(rows);
-    cg_var *in = cg_tape_input(t, dev, (int)states, (int)width);
+                       rows + (size_t)k * (size_t)width);
+    cg_batch_upload(m->batcher, m->dev, batch);
+    cg_var *in = cg_tape_input(t, batch->inputs, states, width);
     return cg_tape_linear(t, in, cg_params_var(&x->params, x->embed), NULL,
                           CG_ACT_NONE);
 }

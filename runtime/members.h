@@ -5,8 +5,6 @@
 #include "runtime/fit.h"
 #include "runtime/model.h"
 
-#define CG_PREDICT_BATCH 512
-
 /* Whether the networks have the form that the model wants. */
 cg_err cg_model_check(const cg_model *m, const cg_examples *e);
 /* n floats to the workspace of the device. */
@@ -21,8 +19,8 @@ void cg_model_ahead(cg_model *m, cg_member *x, const cg_pick *pick, uint32_t n,
                     int size, int copies);
 void cg_member_ahead(cg_model *m, cg_member *x, const cg_embedded *d,
                      const uint32_t *idx, uint32_t n, int size);
-/* Runs `forward` without training over d's networks, some at a time, and puts
- * its outputs, `cols` for each network, into out (n, cols) on the host. */
+/* Runs `forward` without training over d's networks, m->at_once at a time, and
+ * puts its outputs, `cols` for each network, into out (n, cols) on the host. */
 typedef cg_var *cg_member_run(cg_model *m, cg_member *x, const cg_embedded *d,
                               cg_tape *t, uint32_t first, int n);
 cg_err cg_model_run(cg_model *m, cg_member *x, const cg_embedded *d,
@@ -36,6 +34,12 @@ void cg_member_loss(cg_model *m, cg_member *x, cg_tape *t, cg_var *y,
 /* Fills what is known of e before any member is asked: structure, families. */
 void cg_model_describe(const cg_model *m, const cg_examples *e,
                        cg_embedded *d);
+/* The same from x = cg_structures_of(e), which is standardised by it. */
+void cg_model_describe_by(const cg_model *m, const cg_examples *e, double *x,
+                          cg_embedded *d);
+/* Fills what the members make of networks that are described: d->h, d->u. On
+ * an error *d is freed. */
+cg_err cg_model_complete(cg_model *m, cg_embedded *d);
 /* Whether it passes messages over graphs: it has an embedding of tokens. */
 bool cg_member_sees_graphs(const cg_member *x);
 /* Whether its scores stand for accuracies. */

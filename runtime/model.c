@@ -77,6 +77,7 @@ cg_err cg_model_new(cg_model **out, cg_dev *dev, const cg_config *config)
     m->dev = dev;
     m->config = *config;
     m->batcher = cg_batcher_new();
+    m->at_once = CG_PREDICT_BATCH;
     m->flops_sd = 1;
     cg_err err = cg_inputs_parse(&m->inputs, config->inputs);
     if (err == CG_OK)
@@ -114,10 +115,8 @@ void cg_model_free(cg_model *m)
 {
     if (!m)
         return;
-    for (int i = 0; i < CG_MEMBER_COUNT; i++) {
+    for (int i = 0; i < CG_MEMBER_COUNT; i++)
         cg_params_free(&m->member[i].params);
-        cg_xfree(m->member[i].line);
-    }
     cg_batcher_free(m->batcher);
     cg_tape_free(&m->tape);
     cg_families_free(&m->families);
@@ -179,8 +178,6 @@ void cg_member_loss(cg_model *m, cg_member *x, cg_tape *t, cg_var *y,
         cg_tape_huber(t, y, target, (float)c->huber_delta, 1);
     else
         cg_tape_mse(t, y, target, 1);
-    if (c->pairwise_weight > 0)
-        cg_tape_pairwise(t, y, target, (float)c->pairwise_weight);
 }
 
 void cg_member_forward(cg_model *m, cg_member *x, const cg_embedded *d,
@@ -192,16 +189,23 @@ void cg_member_forward(cg_model *m, cg_member *x, const cg_embedded *d,
 cg_err cg_model_run(cg_model *m, cg_member *x, const cg_embedded *d,
                     cg_member_run *forward, size_t cols, float *out)
 {
-    for (uint32_t i = 0; i < d->e->n; i += CG_PREDICT_BATCH) {
-        uint32_t left = d->e->n - i;
-        int n = left < CG_PREDICT_BATCH ? (int)left : CG_PREDICT_BATCH;
+    for (uint32_t i = 0; i < d->e->n;) {
+        uint32_t left = d->e->n - i, most = (uint32_t)m->at_once;
+        int n = (int)(left < most ? left : most);
         cg_tape_begin(&m->tape, m->dev, false, 0);
         cg_var *y = forward(m, x, d, &m->tape, i, n);
         cg_dev_download(m->dev, out + i * cols, y->x,
                         (size_t)n * cols * sizeof *out);
-        CG_TRY(cg_dev_sync(m->dev));
+        cg_err err = m->dev->failed ? cg_dev_sync(m->dev) : CG_OK;
+        if (err == CG_ELIMIT && n > 1) {
+            while (m->at_once >= n) /* halves of what does not fit */
+                m->at_once /= 2;
+            continue;
+        }
+        CG_TRY(err);
+        i += (uint32_t)n;
     }
-    return CG_OK;
+    return cg_dev_sync(m->dev);
 }
 
 /* -- embedding ------------------------------------------------------------- */
@@ -271,15 +275,21 @@ cg_err cg_model_check(const cg_model *m, const cg_examples *e)
     return CG_OK;
 }
 
-void cg_model_describe(const cg_model *m, const cg_examples *e, cg_embedded *d)
+void cg_model_describe_by(const cg_model *m, const cg_examples *e, double *x,
+                          cg_embedded *d)
 {
     size_t size = (size_t)e->n * CG_STRUCTURE_COUNT;
-    double *x = cg_structures_of(e);
     *d = (cg_embedded){.e = e, .width = 2 * m->config.cl_width};
     d->s = cg_xcalloc(size + 1, sizeof *d->s);
     cg_families_place(&m->families, e, x, &d->kin);
     for (size_t i = 0; i < size; i++)
         d->s[i] = (float)x[i];
+}
+
+void cg_model_describe(const cg_model *m, const cg_examples *e, cg_embedded *d)
+{
+    double *x = cg_structures_of(e);
+    cg_model_describe_by(m, e, x, d);
     cg_xfree(x);
 }
 
@@ -309,13 +319,18 @@ static cg_err embed_by_nets(cg_model *m, cg_embedded *d)
 
 cg_err cg_model_embed(cg_model *m, const cg_examples *e, cg_embedded *d)
 {
-    cg_member *x = &m->member[CG_MEMBER_encoder];
     *d = (cg_embedded){0};
     CG_TRY(cg_model_check(m, e));
     cg_model_describe(m, e, d);
+    return cg_model_complete(m, d);
+}
+
+cg_err cg_model_complete(cg_model *m, cg_embedded *d)
+{
+    cg_member *x = &m->member[CG_MEMBER_encoder];
     if (!x->trained)
         return embed_by_nets(m, d);
-    d->h = cg_xcalloc((size_t)e->n * (size_t)d->width + 1, sizeof *d->h);
+    d->h = cg_xcalloc((size_t)d->e->n * (size_t)d->width + 1, sizeof *d->h);
     cg_err err = cg_encoder_embed(m, x, d);
     for (int i = 0; i < CG_CLUSTERS_NONE && err == CG_OK; i++)
         if (m->fcm[i].c > 0)
@@ -408,11 +423,8 @@ void cg_model_accuracy(const cg_model *m, cg_member_id id,
     const cg_member *x = &m->member[id];
     bool regressor = cg_member_regresses(x);
     for (uint32_t i = 0; i < d->e->n; i++) {
-        cg_line line = d->kin.family && d->kin.family[i] < x->lines
-                           ? x->line[d->kin.family[i]] : (cg_line){0, 1};
         double a = x->label.kind == CG_LABEL_FLOPS ? score[i]
-            : cg_label_accuracy(label_of(m, x, d, i),
-                                line.at + line.slope * score[i],
+            : cg_label_accuracy(label_of(m, x, d, i), score[i],
                                 d->e->flops[i]);
         accuracy[i] = regressor ? fmin(100, fmax(0, a)) : NAN;
     }

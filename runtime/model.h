@@ -17,6 +17,8 @@
 #include "runtime/nets.h"
 #include "runtime/pca.h"
 
+#define CG_PREDICT_BATCH 512
+
 typedef enum cg_member_kind {
     CG_KIND_GRAPH, CG_KIND_NET, CG_KIND_ENCODER, CG_KIND_HEAD, CG_KIND_RANKER,
     CG_KIND_LINEAR, CG_KIND_PROCESS, CG_KIND_COST
@@ -64,8 +66,6 @@ typedef struct cg_member {
                                   trained on, or the family it was tuned to
                                   (runtime/ensemble.h); NAN: not known yet */
     double weight; /* in the ensemble of a model that was tuned */
-    cg_line *line; /* (lines) by family: from its scores to labels */
-    size_t lines;  /* families beyond have none */
 } cg_member;
 
 /* What a model of nets was tuned to, by runtime/member_process.c; a family is
@@ -73,17 +73,18 @@ typedef struct cg_member {
 typedef struct cg_process {
     size_t nets, width;  /* trained ones, and of the state of each */
     size_t voices;       /* nets, and the ridge where there is one */
-    size_t k;            /* principal components of each net's states */
-    size_t n, d, groups; /* samples, features, and lengths of these */
+    size_t visits, links; /* columns of runtime/walk.h */
+    size_t n, d, groups; /* samples, features, and groups of these */
     double *number;      /* its scalars, by an enum of that file */
-    double *mean, *view; /* (nets, width) of states; (nets k, width) components
-                            scaled to variance 1 over the family; 0 where they
-                            say nothing */
+    double *state;       /* (nets width, 2) mean and 1 / deviation over the
+                            family, 0 of what does not vary */
+    double *walk;        /* (visits + links, 3) as cg_walk_columns */
+    double *view;        /* square matrices, one for each net, visits, links */
     double *said;        /* (voices, 3) mean and deviation over the family of
                             what they say, and their weights */
-    double *x, *y;       /* (n, d); (2, n): what the processes learnt */
-    double *theta;       /* (2, 2 + groups) their parameters */
-    cg_gp gp[2];         /* of the residuals; of the labels themselves */
+    double *x, *y;       /* (n, d); (n): what the process learnt */
+    double *theta;       /* its parameters */
+    cg_gp gp;
 } cg_process;            /* on the heap; n is 0 where nothing was fitted */
 
 typedef struct cg_model {
@@ -94,7 +95,10 @@ typedef struct cg_model {
     cg_families families;          /* that it was trained on */
     cg_known known;                /* some networks that it was trained on */
     cg_batcher *batcher;
-    cg_tape tape;                  /* for predictions */
+    cg_tape tape;                  /* for predictions, which take so many */
+    int at_once;                   /* networks at a time: CG_PREDICT_BATCH, or
+                                      half, a quarter ... of it where the device
+                                      had no memory for them */
     cg_batch batch;                /* what the step at hand runs on: tapes */
     cg_csr next;                   /* point into these */
     cg_member member[CG_MEMBER_COUNT];

@@ -49,8 +49,6 @@ static void add_opinion(writer *w, const cg_member *x)
         add(w, name, "said.mean", CG_TENSOR_F64, 1, 1, &x->said_mean);
         add(w, name, "said.sd", CG_TENSOR_F64, 1, 1, &x->said_sd);
     }
-    if (x->lines > 0)
-        add(w, name, "line", CG_TENSOR_F64, (int64_t)x->lines, 2, x->line);
     if (w->m->tuned && x->weight > 0)
         add(w, "gennape.weight", name, CG_TENSOR_F64, 1, 1, &x->weight);
 }
@@ -323,13 +321,7 @@ static cg_err read_moments(const reader *r, cg_member *x)
 
 static cg_err read_opinion(const reader *r, cg_member *x)
 {
-    const cg_tensor *mean, *sd, *weight, *line;
-    CG_TRY(want(r, x->info->name, "line", CG_TENSOR_F64, -1, 2, &line));
-    if (line) {
-        x->lines = (size_t)line->shape[0];
-        x->line = cg_xcalloc(x->lines + 1, sizeof *x->line);
-        memcpy(x->line, line->data, x->lines * sizeof *x->line);
-    }
+    const cg_tensor *mean, *sd, *weight;
     CG_TRY(want(r, "gennape.weight", x->info->name, CG_TENSOR_F64, 1, 1,
                 &weight));
     if (weight) {

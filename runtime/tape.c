@@ -28,6 +28,7 @@ void cg_tape_begin(cg_tape *t, cg_dev *dev, bool train, uint64_t key)
     cg_dev_reset(dev);
     t->dev = dev;
     t->train = train;
+    t->weight = 1;
     /* Masks of neighbouring keys are permutations of each other (see
      * cg_dropout_bits), hence keys from a generator, not key + 1. */
     t->keys = cg_rng_make(key, 0);

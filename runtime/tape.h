@@ -45,6 +45,7 @@ typedef struct cg_tape {
     cg_dev *dev;
     bool train;
     cg_rng keys;       /* of dropout; each takes the next */
+    float weight;      /* of all losses; begin sets it to 1 */
     float *loss;       /* device scalar: sum of the losses so far */
     CG_ARRAY(cg_step) steps;
     CG_ARRAY(cg_var *) vars; /* heap, freed by the next begin */
@@ -110,7 +111,6 @@ void cg_tape_contrast(cg_tape *t, cg_var *z, const float *alpha, float tau,
 void cg_tape_mse(cg_tape *t, cg_var *y, const float *target, float weight);
 void cg_tape_huber(cg_tape *t, cg_var *y, const float *target, float delta,
                    float weight);
-void cg_tape_pairwise(cg_tape *t, cg_var *y, const float *target, float weight);
 void cg_tape_logistic(cg_tape *t, cg_var *y, const float *target, float weight);
 
 #endif

@@ -12,7 +12,6 @@
 #include "runtime/members.h"
 #include "runtime/metrics.h"
 
-#define LINE_LEAST 50 /* networks to fit a line to */
 
 enum { FIT_STREAM = 5, CLUSTER_STREAM = 6, KNOWN_STREAM = 8 };
 
@@ -91,6 +90,13 @@ static void progress(void *user, const cg_fit_info *info)
         s->hooks->progress(s->hooks->user, info);
 }
 
+static void warning(void *user, const char *text)
+{
+    stage *s = user;
+    if (s->hooks->warning)
+        s->hooks->warning(s->hooks->user, text);
+}
+
 static void trace(void *user, int64_t step, double loss, const uint32_t *idx,
                   int n)
 {
@@ -121,64 +127,21 @@ cg_fit_opts cg_member_fit_opts(const cg_model *m, const cg_member *x)
     return o;
 }
 
-/* Marks the inputs that some network of these sets has. */
-static void mark_seen(const cg_model *m, const cg_set *set, bool *seen)
-{
-    size_t w = (size_t)m->inputs.width;
-    float *x = cg_xcalloc(w + 1, sizeof *x);
-    for (uint32_t i = 0; i < set->n_tokens; i++) {
-        cg_inputs_fill(&m->inputs, &m->inputs, &set->token[i], x);
-        for (size_t k = 0; k < w; k++)
-            seen[k] |= x[k] != 0;
-    }
-    cg_xfree(x);
-}
-
-/* Inputs that training never sees would keep the random values they start
- * with: networks of another family would be judged by chance. */
-static cg_err mute_unseen(cg_model *m, cg_member *x, const cg_examples *e)
-{
-    if (!cg_member_sees_graphs(x))
-        return CG_OK;
-    cg_params *p = &x->params;
-    const cg_var *embed = cg_params_var(p, x->embed);
-    size_t cols = (size_t)embed->cols, rows = (size_t)embed->rows;
-    float *value = cg_xcalloc(rows * cols + 1, sizeof *value);
-    bool *seen = cg_xcalloc(rows + 1, sizeof *seen);
-    const cg_set *last = NULL;
-    for (uint32_t i = 0; i < e->n && i < 4096; i++)
-        if (e->pick[i].set != last)
-            mark_seen(m, last = e->pick[i].set, seen);
-    cg_dev_download(m->dev, value, embed->x, rows * cols * sizeof *value);
-    cg_err err = cg_dev_sync(m->dev);
-    for (size_t k = 0; k < rows; k++)
-        if (!seen[k])
-            memset(value + k * cols, 0, cols * sizeof *value);
-    cg_dev_upload(m->dev, embed->x, value, rows * cols * sizeof *value);
-    cg_xfree(seen);
-    cg_err sync = cg_dev_sync(m->dev);
-    cg_xfree(value);
-    return err == CG_OK ? sync : err;
-}
-
 static cg_err fit_member(stage *s, int done)
 {
     cg_fit_opts o = cg_member_fit_opts(s->m, s->x);
     cg_fit_task task = {
         .user = s, .name = s->x->info->line, .n_items = s->train->e->n,
-        .params = &s->x->params, .forward = forward,
-        .ahead = ahead,
+        .params = &s->x->params, .forward = forward, .ahead = ahead,
+        .compares = !cg_member_regresses(s->x),
         .validate = s->x->info->kind == CG_KIND_ENCODER || !s->valid->e->n
                         ? NULL : validate};
     cg_fit_hooks hooks = {.user = s, .progress = progress,
-                          .checkpoint = checkpoint,
+                          .checkpoint = checkpoint, .warning = warning,
                           .trace = s->hooks->trace ? trace : NULL};
-    bool fresh = s->x->params.x == NULL;
     CG_TRY(cg_member_alloc(s->m, s->x));
     if (s->x->info->kind == CG_KIND_LINEAR)
         return cg_linear_fit(s->m, s->x, s->train);
-    if (fresh && s->m->config.mute_unseen)
-        CG_TRY(mute_unseen(s->m, s->x, s->train->e));
     return cg_fit(s->m->dev, &task, &o, done, &hooks);
 }
 
@@ -189,12 +152,6 @@ static cg_label_kind label_kind(const cg_model *m, const cg_member *x)
     if (x->info->flops_label)
         return CG_LABEL_FLOPS;
     return (cg_label_kind)(m->config.label - CG_WORD_LABEL_ACCURACY);
-}
-
-static void note(const cg_train_hooks *hooks, const char *text)
-{
-    if (hooks->note)
-        hooks->note(hooks->user, text);
 }
 
 /* How often a family of `n` networks is seen in the time that the largest one
@@ -232,6 +189,12 @@ static void choose(const cg_model *m, const cg_member *x, const cg_embedded *d,
     cg_array_free(&keep);
     cg_xfree(count);
     cg_xfree(due);
+}
+
+static void note(const cg_train_hooks *hooks, const char *text)
+{
+    if (hooks->note)
+        hooks->note(hooks->user, text);
 }
 
 /* -- clusters -------------------------------------------------------------- */
@@ -308,19 +271,17 @@ static bool reads_embedding(const cg_member *x)
 }
 
 /* Embeddings of both parts, when the first member asks for them. */
-static cg_err prepare(cg_model *m, const cg_split *split, cg_embedded *train,
-                      cg_embedded *valid, const cg_train_hooks *hooks)
+static cg_err prepare(cg_model *m, cg_embedded *train, cg_embedded *valid,
+                      const cg_train_hooks *hooks)
 {
     if (train->h)
         return CG_OK;
     if (!m->member[CG_MEMBER_encoder].trained)
         return cg_fail(CG_EUSAGE, "members: the encoder has to be trained "
                        "before what reads its embedding");
-    cg_embedded_free(train);
-    cg_embedded_free(valid);
-    CG_TRY(cg_model_embed(m, &split->train, train));
+    CG_TRY(cg_model_complete(m, train));
     CG_TRY(cluster_all(m, train, hooks));
-    return cg_model_embed(m, &split->valid, valid);
+    return cg_model_complete(m, valid);
 }
 
 static cg_err run_stage(stage *s, int stages, int done)
@@ -361,57 +322,38 @@ static uint64_t fingerprint(const cg_examples *e)
     return h;
 }
 
-/* Fits x->line to the networks that were watched. */
-static cg_err straighten(cg_model *m, cg_member *x, const cg_embedded *d)
-{
-    size_t n = d->e->n;
-    double *score = cg_xcalloc(3 * n + 1, sizeof *score);
-    double *y = score + n, *label = y + n;
-    cg_err err = cg_model_scores(m, (cg_member_id)(x->info - cg_member_table),
-                                 d, score);
-    cg_xfree(x->line);
-    x->lines = m->families.list.len;
-    x->line = cg_xcalloc(x->lines + 1, sizeof *x->line);
-    for (uint32_t f = 0; f < x->lines; f++) {
-        size_t k = 0;
-        for (uint32_t i = 0; i < n; i++)
-            if (d->kin.family[i] == f)
-                y[k] = score[i], label[k++] = cg_member_label(m, x, d, i);
-        x->line[f] = k < LINE_LEAST ? (cg_line){0, 1}
-                                    : cg_line_fit(y, label, k);
-    }
-    cg_xfree(score);
-    return err;
-}
-
-/* A loss on pairs stretches what regressors say: order has no scale. */
-static cg_err straighten_all(cg_model *m, const cg_examples *valid)
-{
-    cg_embedded d;
-    cg_err err = CG_OK;
-    if (!(m->config.pairwise_weight > 0) || valid->n == 0)
-        return CG_OK;
-    CG_TRY(cg_model_embed(m, valid, &d));
-    for (int i = 0; i < CG_MEMBER_COUNT && err == CG_OK; i++) {
-        cg_member *x = &m->member[i];
-        if (cg_member_speaks(m, (cg_member_id)i) && cg_member_regresses(x) &&
-            x->label.kind != CG_LABEL_FLOPS)
-            err = straighten(m, x, &d);
-    }
-    cg_embedded_free(&d);
-    return err;
-}
-
 /* What the members say of the training set, and some networks of it. */
-static cg_err finish(cg_model *m, const cg_examples *train)
+static cg_err finish(cg_model *m, cg_embedded *train)
 {
-    cg_embedded d;
-    CG_TRY(cg_model_embed(m, train, &d));
-    cg_err err = cg_ensemble_calibrate_on(m, &d);
-    cg_known_draw(&m->known, train, d.kin.family, m->families.list.len, d.h,
-                  d.h ? (size_t)d.width : 0, seed_of(m, KNOWN_STREAM, 0));
-    cg_embedded_free(&d);
-    return err;
+    if (!train->h)
+        CG_TRY(cg_model_complete(m, train));
+    CG_TRY(cg_ensemble_calibrate_on(m, train));
+    cg_known_draw(&m->known, train->e, train->kin.family,
+                  m->families.list.len, train->h,
+                  train->h ? (size_t)train->width : 0,
+                  seed_of(m, KNOWN_STREAM, 0));
+    return CG_OK;
+}
+
+/* What is known of the networks before any member is: families from the
+ * training part, and how both parts stand to them. */
+static void describe(cg_model *m, const cg_split *split, cg_embedded *train,
+                     cg_embedded *valid)
+{
+    uint32_t n = split->train.n;
+    double *x = cg_structures_of(&split->train);
+    double *log_flops = cg_xcalloc((size_t)n + 1, sizeof *log_flops);
+    for (uint32_t i = 0; i < n; i++)
+        log_flops[i] = log10(split->train.flops[i] + 1);
+    cg_moments(log_flops, n, &m->flops_mean, &m->flops_sd);
+    if (!(m->flops_sd > 0))
+        m->flops_sd = 1;
+    cg_families_fit(&m->families, &split->train, x,
+                    (cg_label_kind)(m->config.label - CG_WORD_LABEL_ACCURACY));
+    cg_model_describe_by(m, &split->train, x, train);
+    cg_model_describe(m, &split->valid, valid);
+    cg_xfree(log_flops);
+    cg_xfree(x);
 }
 
 cg_err cg_train(cg_model *m, const cg_split *split, const cg_progress *from,
@@ -426,26 +368,12 @@ cg_err cg_train(cg_model *m, const cg_split *split, const cg_progress *from,
     if ((from->stage > 0 || from->epochs > 0) && from->data != data)
         return cg_fail(CG_EFORMAT, "the checkpoint was made from other "
                        "networks or labels than these");
-    double *log_flops = cg_xcalloc((size_t)split->train.n + 1, sizeof(double));
-    for (uint32_t i = 0; i < split->train.n; i++)
-        log_flops[i] = log10(split->train.flops[i] + 1);
-    cg_moments(log_flops, split->train.n, &m->flops_mean, &m->flops_sd);
-    if (!(m->flops_sd > 0))
-        m->flops_sd = 1;
-    cg_xfree(log_flops);
-    double *structure = cg_structures_of(&split->train);
-    cg_families_fit(&m->families, &split->train, structure,
-                    (cg_label_kind)(m->config.label - CG_WORD_LABEL_ACCURACY));
-    cg_xfree(structure);
+    describe(m, split, &train, &valid);
     cg_err err = CG_OK;
     for (int i = from->stage; i < stages && err == CG_OK; i++) {
         stage s = {m, &m->member[list[i]], &train, &valid, hooks, i, data};
         if (reads_embedding(s.x))
-            err = prepare(m, split, &train, &valid, hooks);
-        else if (!train.e) {
-            cg_model_describe(m, &split->train, &train);
-            cg_model_describe(m, &split->valid, &valid);
-        }
+            err = prepare(m, &train, &valid, hooks);
         if (err == CG_OK)
             err = run_stage(&s, stages, i == from->stage ? from->epochs : 0);
         cg_progress done = {i + 1, 0, data};
@@ -453,9 +381,7 @@ cg_err cg_train(cg_model *m, const cg_split *split, const cg_progress *from,
             err = hooks->checkpoint(hooks->user, &done);
     }
     if (err == CG_OK)
-        err = straighten_all(m, &split->valid);
-    if (err == CG_OK)
-        err = finish(m, &split->train);
+        err = finish(m, &train);
     cg_embedded_free(&train);
     cg_embedded_free(&valid);
     return err;

@@ -18,6 +18,8 @@ typedef struct cg_train_hooks {
     /* The loss of every step, with the networks it saw: rows of their set. */
     void (*trace)(void *user, int64_t step, double loss, const uint32_t *row,
                   int n);
+    /* As of cg_fit_hooks. */
+    void (*warning)(void *user, const char *text);
 } cg_train_hooks;
 
 /* Trains the members that the configuration lists (an encoder before what

@@ -94,7 +94,7 @@ static void heed_agreement(cg_opinions *o, uint32_t first, uint32_t n)
     for (int k = 0; k < CG_MEMBER_COUNT; k++)
         for (uint32_t i = first; i < first + n && o->voice[k] &&
              cg_member_table[k].kind == CG_KIND_LINEAR; i++)
-            o->voice[k][i] /= r * r;
+            o->voice[k][i] /= r * r * r * r;
 }
 
 void cg_voices_set(cg_opinions *o, const cg_model *m, const cg_embedded *d)

@@ -34,8 +34,8 @@ void check_bias_act(void)
             output y = how & 4 ? output_of(rows * ld, x) : outputs(rows * ld);
             EACH_DEVICE
                 cg_k_bias_act(dev[d], (int)rows, (int)cols,
-                              how & 4 ? y.on[d] : x, (int)ld, bias, act,
-                              y.on[d], (int)ld);
+                              AT(how & 4 ? y.on[d] : x), (int)ld, AT(bias),
+                              act, AT(y.on[d]), (int)ld);
             for (size_t i = 0; i < rows * cols; i++) {
                 size_t at = i / cols * ld + i % cols;
                 double v = (double)x[at] + (bias ? (double)bias[i % cols] : 0);
@@ -54,9 +54,9 @@ void check_act_bwd(void)
             output dx = how & 2 ? output_of(rows * ld, dy)
                                 : outputs(rows * ld);
             EACH_DEVICE
-                cg_k_act_bwd(dev[d], (int)rows, (int)cols, y, (int)ld + 1,
-                             act, how & 2 ? dx.on[d] : dy, (int)ld, dx.on[d],
-                             (int)ld);
+                cg_k_act_bwd(dev[d], (int)rows, (int)cols, AT(y),
+                             (int)ld + 1, act, AT(how & 2 ? dx.on[d] : dy),
+                             (int)ld, AT(dx.on[d]), (int)ld);
             for (size_t i = 0; i < rows * cols; i++) {
                 size_t r = i / cols, c = i % cols;
                 bool on = act == CG_ACT_NONE || y[r * (ld + 1) + c] > 0;
@@ -72,7 +72,8 @@ void check_colsum(void)
         const float *x = inputs(rows * ld);
         output y = outputs(cols);
         EACH_DEVICE
-            cg_k_colsum(dev[d], (int)rows, (int)cols, x, (int)ld, y.on[d]);
+            cg_k_colsum(dev[d], (int)rows, (int)cols, AT(x), (int)ld,
+                        AT(y.on[d]));
         for (size_t i = 0; i < rows * cols; i++)
             y.want[i % cols] += (double)x[i / cols * ld + i % cols];
         compare(&y, "colsum");
@@ -91,8 +92,8 @@ void check_axpby(void)
                 EACH_DEVICE
                     y.on[d][i / cols * ld + i % cols] = NAN;
             EACH_DEVICE
-                cg_k_axpby(dev[d], (int)rows, (int)cols, 1.5f, x, (int)ld, b,
-                           y.on[d], (int)ld);
+                cg_k_axpby(dev[d], (int)rows, (int)cols, 1.5f, AT(x),
+                           (int)ld, b, AT(y.on[d]), (int)ld);
             for (size_t i = 0; i < rows * cols; i++) {
                 size_t at = i / cols * ld + i % cols;
                 y.want[at] = 1.5 * (double)x[at] + (double)b * y.want[at];
@@ -107,7 +108,7 @@ void check_fill(void)
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
         output y = outputs(sizes[s] + 1);
         EACH_DEVICE
-            cg_k_fill(dev[d], sizes[s], 2.5f, y.on[d]);
+            cg_k_fill(dev[d], sizes[s], 2.5f, AT(y.on[d]));
         for (size_t i = 0; i < sizes[s]; i++)
             y.want[i] = 2.5;
         compare(&y, "fill");
@@ -134,8 +135,9 @@ void check_layernorm(void)
         output y = outputs(rows * ld), mean = outputs(rows + 1);
         output rstd = outputs(rows + 1);
         EACH_DEVICE
-            cg_k_layernorm(dev[d], (int)rows, (int)cols, x, (int)ld, gamma,
-                           beta, y.on[d], (int)ld, mean.on[d], rstd.on[d]);
+            cg_k_layernorm(dev[d], (int)rows, (int)cols, AT(x), (int)ld,
+                           AT(gamma), AT(beta), AT(y.on[d]), (int)ld,
+                           AT(mean.on[d]), AT(rstd.on[d]));
         for (size_t r = 0; r < rows; r++) {
             moments(cols, x + r * ld, mean.want + r, rstd.want + r);
             for (size_t c = 0; c < cols; c++)
@@ -174,9 +176,10 @@ void check_layernorm_bwd(void)
                        * (double)rstd[r] * dot);
         }
         EACH_DEVICE
-            cg_k_layernorm_bwd(dev[d], (int)rows, (int)cols, x, (int)ld,
-                               gamma, mean, rstd, dy, (int)ld, dx.on[d],
-                               (int)ld, dgamma.on[d], dbeta.on[d]);
+            cg_k_layernorm_bwd(dev[d], (int)rows, (int)cols, AT(x), (int)ld,
+                               AT(gamma), AT(mean), AT(rstd), AT(dy), (int)ld,
+                               AT(dx.on[d]), (int)ld, AT(dgamma.on[d]),
+                               AT(dbeta.on[d]));
         compare(&dx, "layernorm_bwd");
         compare(&dgamma, "layernorm_bwd's dgamma");
         compare(&dbeta, "layernorm_bwd's dbeta");
@@ -195,8 +198,8 @@ void check_dropout(void)
             output y = same ? output_of(rows * ld, x) : outputs(rows * ld);
             EACH_DEVICE
                 cg_k_dropout(dev[d], (int)rows, (int)cols,
-                             same ? y.on[d] : x, (int)ld, p, key, beta,
-                             y.on[d], (int)ld);
+                             AT(same ? y.on[d] : x), (int)ld, p, key, beta,
+                             AT(y.on[d]), (int)ld);
             for (size_t i = 0; i < rows * cols; i++) {
                 size_t at = i / cols * ld + i % cols;
                 y.want[at] = (double)beta * y.want[at]
@@ -214,8 +217,8 @@ void check_l2norm(void)
             x[c] = 0; /* a row of norm 0 */
         output y = outputs(rows * ld), norm = outputs(rows + 1);
         EACH_DEVICE
-            cg_k_l2norm(dev[d], (int)rows, (int)cols, x, (int)ld, y.on[d],
-                        (int)ld, norm.on[d]);
+            cg_k_l2norm(dev[d], (int)rows, (int)cols, AT(x), (int)ld,
+                        AT(y.on[d]), (int)ld, AT(norm.on[d]));
         for (size_t r = 0; r < rows; r++) {
             double sum = 0;
             for (size_t c = 0; c < cols; c++)
@@ -236,8 +239,8 @@ void check_l2norm_bwd(void)
         const float *norm = randoms(rows, 0.5f, 2);
         output dx = outputs(rows * ld);
         EACH_DEVICE
-            cg_k_l2norm_bwd(dev[d], (int)rows, (int)cols, y, (int)ld, norm,
-                            dy, (int)ld, dx.on[d], (int)ld);
+            cg_k_l2norm_bwd(dev[d], (int)rows, (int)cols, AT(y), (int)ld,
+                            AT(norm), AT(dy), (int)ld, AT(dx.on[d]), (int)ld);
         for (size_t r = 0; r < rows; r++) {
             double dot = 0;
             for (size_t c = 0; c < cols; c++)
@@ -265,7 +268,7 @@ void check_mix(void)
         const float *u = inputs(n * heads), *f = inputs(heads * n * cols);
         output y = outputs(n * cols);
         EACH_DEVICE
-            cg_k_mix(dev[d], e[0], e[1], e[2], u, f, y.on[d]);
+            cg_k_mix(dev[d], e[0], e[1], e[2], AT(u), AT(f), AT(y.on[d]));
         for (size_t i = 0; i < n * cols; i++) {
             y.want[i] = 0;
             for (size_t h = 0; h < heads; h++)
@@ -284,7 +287,8 @@ void check_mix_bwd(void)
         const float *u = inputs(n * heads), *dy = inputs(n * cols);
         output df = outputs(heads * n * cols);
         EACH_DEVICE
-            cg_k_mix_bwd(dev[d], e[0], e[1], e[2], u, dy, df.on[d]);
+            cg_k_mix_bwd(dev[d], e[0], e[1], e[2], AT(u), AT(dy),
+                         AT(df.on[d]));
         for (size_t i = 0; i < heads * n * cols; i++) {
             size_t h = i / (n * cols), at = i % (n * cols);
             df.want[i] += (double)u[at / cols * heads + h] * (double)dy[at];
@@ -310,8 +314,8 @@ void check_contrast(void)
             const float *alpha = randoms(n * n, 0, 2 / (float)(n + 1));
             output loss = outputs(1), ds = outputs(n * n);
             EACH_DEVICE
-                cg_k_contrast(dev[d], (int)n, sim, alpha, tau, weight,
-                              loss.on[d], ds.on[d]);
+                cg_k_contrast(dev[d], (int)n, AT(sim), AT(alpha), tau, weight,
+                              AT(loss.on[d]), AT(ds.on[d]));
             double w = (double)weight / (double)n;
             for (size_t i = 0; i < n; i++) {
                 const float *z = sim + i * n, *a = alpha + i * n;
@@ -345,7 +349,8 @@ static void check_elements(loss_fn kernel, element_fn element, float low,
         const float *y = randoms(n, -5, 5), *t = randoms(n, low, 1);
         output loss = outputs(1), dy = outputs(n);
         EACH_DEVICE
-            kernel(dev[d], (int)n, y, t, 0.7f, loss.on[d], dy.on[d]);
+            kernel(dev[d], (int)n, AT(y), AT(t), 0.7f, AT(loss.on[d]),
+                   AT(dy.on[d]));
         for (size_t i = 0; i < n; i++) {
             double grad, w = (double)0.7f / (double)n;
             *loss.want += w * element((double)y[i], (double)t[i], &grad);
@@ -388,36 +393,6 @@ void check_logistic(void)
     check_elements(cg_k_logistic, logistic, 0, "logistic");
 }
 
-void check_pairwise(void)
-{
-    EACH_BATCH
-        for (int scale = 1; scale < 200; scale *= 13) {
-            const float *y = randoms(n, (float)-scale, (float)scale);
-            float *t = randoms(n, -1, 1);
-            output loss = outputs(1), dy = outputs(n);
-            double pairs = 0;
-            for (size_t i = 0; i < n; i++)
-                t[i] = floorf(9 * t[i]); /* some are equal */
-            EACH_DEVICE
-                cg_k_pairwise(dev[d], (int)n, y, t, 0.7f, loss.on[d],
-                              dy.on[d]);
-            for (size_t i = 0; i < n * n; i++)
-                pairs += t[i / n] > t[i % n];
-            for (size_t i = 0; i < n; i++)
-                for (size_t l = 0; l < n; l++) {
-                    double z = (double)y[i] - (double)y[l];
-                    double w = (double)0.7f / pairs;
-                    if (t[i] > t[l]) {
-                        *loss.want += w * log1p(exp(-z));
-                        dy.want[i] -= w / (1 + exp(z));
-                        dy.want[l] += w / (1 + exp(z));
-                    }
-                }
-            compare(&loss, "pairwise");
-            compare(&dy, "pairwise's dy");
-        }
-}
-
 /* -- learning -------------------------------------------------------------- */
 
 static const size_t lengths[] = { 0, 1, 31, 5000, 300001 };
@@ -431,7 +406,7 @@ void check_sumsq(void)
         const float *x = inputs(n);
         output sum = outputs(1);
         EACH_DEVICE
-            cg_k_sumsq(dev[d], n, x, sum.on[d]);
+            cg_k_sumsq(dev[d], n, AT(x), AT(sum.on[d]));
         for (size_t i = 0; i < n; i++)
             *sum.want += (double)x[i] * (double)x[i];
         compare(&sum, "sumsq");
@@ -451,12 +426,14 @@ void check_adamw(void)
             output v = output_of(n, randoms(n, 0.1f, 1));
             double scale = how[i].clip > 0
                 ? fmin(1, (double)how[i].clip / (3 + 1e-6)) : 1;
+            float *sumsq = floats(1);
             double t = (double)how[i].t, lr = (double)1e-2f;
             double b1 = (double)0.9f, b2 = (double)0.999f;
+            *sumsq = how[i].sumsq;
             EACH_DEVICE
-                cg_k_adamw(dev[d], n, w.on[d], g, m.on[d], v.on[d],
-                           &how[i].sumsq, how[i].clip, 1e-2f, 0.9f, 0.999f,
-                           1e-3f, how[i].decay, how[i].t);
+                cg_k_adamw(dev[d], n, AT(w.on[d]), AT(g), AT(m.on[d]),
+                           AT(v.on[d]), AT(sumsq), how[i].clip, 1e-2f, 0.9f,
+                           0.999f, 1e-3f, how[i].decay, how[i].t);
             for (size_t e = 0; e < n; e++) {
                 double ge = scale * (double)g[e];
                 m.want[e] = b1 * m.want[e] + (1 - b1) * ge;

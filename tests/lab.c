@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -13,8 +14,12 @@ enum { KEY = 12345, POISON = 1 << 16 };
 
 void lab_open(lab *l, int threads)
 {
+    const char *device = getenv("LAB_DEVICE");
     *l = (lab){ 0 };
-    assert_int_equal(cg_dev_open(&l->dev, "cpu", threads), CG_OK);
+    if (cg_dev_open(&l->dev, device ? device : "cpu", threads) != CG_OK) {
+        printf("skipped: %s\n", cg_error());
+        exit(77);
+    }
     cg_params_init(&l->params, l->dev);
 }
 
@@ -253,7 +258,9 @@ static void check_var(lab *l, const lab_probe *p, size_t k, const float *g)
         scale = fmax(scale, fabs((double)g[q->offset + i]));
     /* a gradient that is zero everywhere says nothing */
     assert_true(scale > 1e-3);
-    for (size_t i = 0; i < n; i++) {
+    /* each difference waits for the device eight times */
+    size_t step = l->dev->shares_memory ? 1 : 5;
+    for (size_t i = 0; i < n; i += step) {
         double want = difference(l, p->run, q->var.x + i, p->h);
         double got = (double)g[q->offset + i];
         if (!(fabs(want - got) <= p->tol * scale))

@@ -18,6 +18,8 @@ typedef struct lab {
     const float *constant;
 } lab;
 
+/* On the CPU, or the device that LAB_DEVICE names; without that one the test
+ * is skipped. */
 void lab_open(lab *l, int threads);
 void lab_close(lab *l);
 /* For cmocka: *state is a lab of one thread. */

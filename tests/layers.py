@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Who may include whom, by reading #include lines (run by meson test).
 
-Folders see only what is below them, every external header has one home, and
-nothing is compiled conditionally. CONTRIBUTING.md tells the reasons.
+Folders see only what is below them, every external header has one home, a type
+has one meaning, and nothing is compiled conditionally. CONTRIBUTING.md tells
+the reasons.
 """
 import re
 import sys
@@ -27,7 +28,9 @@ for top in ('tools', 'tests', 'bench'):
 HOMES = [
     (r'protobuf-c/.*|onnx\.pb-c\.h', ['frontend/onnx/']),
     (r'cblas.*\.h', ['backend/cpu']),
-    (r'(cuda|cublas|cusparse|curand|cusolver|nv).*', ['backend/cuda/']),
+    (r'(cuda|cublas|cusparse|curand|cusolver|nv).*',
+     ['backend/cuda/', 'tests/cuda_on_cpu/', 'bench/cuda']),
+    (r'type_traits|ucontext\.h', ['tests/cuda_on_cpu/']),
     (r'lapacke?.*\.h|arpack.*|(suitesparse/)?(cholmod|SuiteSparse|umfpack'
      r'|klu|ldl|amd)\w*\.h', ['passes/spectrum', 'backend/cpu/linalg']),
     (r'jansson\.h', ['runtime/safetensors']),
@@ -43,8 +46,12 @@ STANDARD = set('''
     sys/file sys/ioctl sys/mman sys/random sys/resource sys/stat sys/syscall
     sys/time sys/types sys/wait sys/uio linux/openat2'''.split())
 
+TYPE = re.compile(r'^} (cg_\w+);', re.MULTILINE)
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]')
 CONDITIONAL = re.compile(r'^\s*#\s*(if|ifdef|elif|else)\b')
+# what C and C++ both read says so to C++
+BOTH = re.compile(r'^\s*#\s*ifdef\s+__cplusplus$')
+TWO_LANGUAGES = ('include/', 'backend/', 'base/err.h', 'tests/cuda_on_cpu/')
 GUARD = re.compile(r'^\s*#\s*ifndef\b')
 SUFFIXES = {'.c', '.h', '.def', '.cu', '.cuh'}
 
@@ -90,17 +97,30 @@ def check_file(tally, folder, path):
         why = check_include(folder, where, *m.groups()) if m else None
         if m:
             tally.check(why is None, f'{where}:{number}: {why}')
-        # headers have guards, and the public one greets C++
-        elif (CONDITIONAL.match(line) and folder != 'include'
-              or GUARD.match(line) and path.suffix != '.h'):
+        elif (BOTH.match(line) and path.suffix == '.h'
+              and where.startswith(TWO_LANGUAGES)):
+            continue
+        # headers have guards
+        elif (CONDITIONAL.match(line) or GUARD.match(line) and path.suffix not in ('.h', '.cuh')):
             tally.check(False, f'{where}:{number}: conditional compilation; '
                         'let meson choose a file instead')
+
+
+def check_types(tally):
+    """Two headers of one name for two things cannot be read together."""
+    home = {}
+    for _, path in sources():
+        for name in TYPE.findall(path.read_text(encoding='utf-8')):
+            where = home.setdefault(name, path)
+            tally.check(where == path, f'{path.relative_to(ROOT)}: {name} is '
+                        f'a type of {where.relative_to(ROOT)}')
 
 
 def main():
     tally = Tally('layers')
     for folder, path in sources():
         check_file(tally, folder, path)
+    check_types(tally)
     if tally.passed == 0:
         print('no #include found: wrong place?')
         sys.exit(1)

@@ -6,6 +6,7 @@ files get one sentence.
     learner.py CGZOO CGTRAIN CGEVAL CGPREDICT
 """
 import csv
+import fcntl
 import io
 import math
 import pathlib
@@ -21,6 +22,7 @@ from learner_lab import (KEYS, MEMBERS, NETWORKS, RANKERS, TESTS, Learner,
 from learner_tune import tuned_for_good, tunes_not
 
 KILLS = 20
+MODEL = TESTS.parent / 'models' / 'gennape.safetensors'
 
 
 # -- training -----------------------------------------------------------------
@@ -212,6 +214,69 @@ def predicts_on(t):
     t.bad('--codes wants', 'predict', '--codes', 'nb101', status=2)
 
 
+def predicts_families(t):
+    """What is said of a code does not depend on the families beside it."""
+    mine = ['nb101:;0-1', 'nb101:conv3x3;0-1 1-2', 'nb101:;0-1']
+    other = ['nb201:' + '+'.join('|' + '|'.join(f'{op}~{i}' for i in range(n))
+                                 + '|' for n in (1, 2, 3))
+             for op in ('nor_conv_3x3', 'skip_connect')]
+    names = [mine[0], other[0], 'nb101:;0-9', mine[1], other[1], mine[2]]
+    rows, errors = t.predict(*names, status=1)
+    del names[2]
+    t.tally.check(len(errors) == 1 and ';0-9' in errors[0], f'{errors}')
+    t.tally.check([r['file'] for r in rows] == names,
+                  f'in the order given: {[r["file"] for r in rows]}')
+    alone = {r['file']: r for some in (mine, other)
+             for r in t.predict(*some)[0]}
+    for r in rows:
+        want = alone[r['file']]
+        t.tally.check(all(math.isclose(r[k], want[k], abs_tol=1e-4)
+                          for k in ('accuracy', 'score', 'distance',
+                                    'strange')), f'{r}, alone {want}')
+
+
+def default_model(t):
+    """cgeval and cgpredict take the same model where none is given."""
+    fused = t.folder / 'default.cgs'
+    t.good('zoo', 'pack', 'nb101', '--labels', t.labels, '--form', 'fused',
+           '-o', fused)
+    said = [t.good('eval', *model, fused, '--json', '--bootstrap', 0).out
+            for model in ((), ('--model', MODEL))]
+    t.tally.check(said[0] == said[1] and said[0], f'{said}')
+    t.bad('either sets, --family or --onnx', 'eval', status=2)
+
+
+def devices(t):
+    """Which device is taken, and why; what the CPU does not do."""
+    one = ('predict', '--model', t.model, 'nb101:;0-1')
+    def verbose(*args):
+        r = t.good(*args, '--verbose')
+        t.tally.check(len(r.lines()) == 1, f'{args}: {r.lines()}')
+        return (r.lines() or [''])[0]
+    t.tally.check('works on cpu (a GPU pays from 20000 networks on, these are '
+                  '1)' in verbose(*one), 'one network is for the CPU')
+    t.tally.check('works on cpu (as' in verbose(*one, '--device', 'cpu'),
+                  '--device cpu --verbose')
+    many = t.path('many.csv', table([['code'], *[[';0-1']] * 20000]))
+    line = verbose('predict', '--model', t.model, '--codes', 'nb101', many,
+                   '--top', 1)
+    t.tally.check('works on cuda' in line or 'works on cpu (cuda: ' in line,
+                  f'many networks: {line}')
+    plain = t.good(*one)
+    t.tally.check(not plain.lines(), f'without --verbose: {plain.lines()}')
+    for tool, args in (('predict', ('nb101:;0-1',)), ('eval', (t.set,)),
+                       ('train', (t.set, '-o', t.folder / 'no.model'))):
+        args = args if tool == 'train' else (*args, '--model', t.model)
+        for p in ('tf32', 'bf16'):
+            t.bad(f'not in {p}', tool, *args, '--device', 'cpu',
+                  '--precision', p)
+        t.bad("no precision 'fp8'", tool, *args, '--precision', 'fp8',
+              '--device', 'cpu', status=2)
+        t.bad("no device 'gpu'", tool, *args, '--device', 'gpu', status=2)
+        same = t.run(tool, *args[:1], '--precision', 'float32', '--version')
+        t.tally.check(b'gennape' in same.out, f'{tool} --version: {same.out}')
+
+
 # -- killed, and with other threads -------------------------------------------
 
 def threads(t):
@@ -253,6 +318,26 @@ def killed(t):
                       f'training {trainings}, {kills} kills so far: other '
                       'bytes than undisturbed')
     t.tally.check(kills >= KILLS, f'only {kills} kills')
+    left = list(t.folder.glob('killed*.part'))
+    t.tally.check(not left, f'left behind: {left}')
+
+
+def swept(t):
+    """What killed programs left of this model goes, but for what is being
+    written, and what others call a file."""
+    out = t.folder / 'swept.safetensors'
+    names = ('.abcdef.part', '.checkpoint.ABC123.part',
+             '.checkpoint.zzzzzz.part', '.checkpoint.backup', '.abcdefg.part',
+             '.old.part')
+    left = [out.with_name(out.name + name) for name in names]
+    for path in left:
+        path.write_text('x')
+    with open(left[2], 'rb') as writing:
+        fcntl.flock(writing, fcntl.LOCK_EX)
+        t.train(out)
+    t.tally.check([path.exists() for path in left] ==
+                  [False, False, True, True, True, True],
+                  f'swept: {[p.name for p in left if p.exists()]}')
 
 
 # -- what can go wrong --------------------------------------------------------
@@ -367,7 +452,9 @@ def main():
         t = Learner(tools, pathlib.Path(folder))
         for part in (make_set, trains, judged, judged_in_parts, tuned,
                      tuned_for_good, tunes_not, predicts, predicts_on,
-                     threads, killed, full_disk, checkpoints, labels, files):
+                     predicts_families, default_model, devices,
+                     threads, killed, swept, full_disk, checkpoints, labels,
+                     files):
             start = time.monotonic()
             part(t)
             print(f'{part.__name__}: {time.monotonic() - start:.1f} s')

@@ -39,7 +39,7 @@ COMMON = {'limit': 0, 'batch': 16, 'epochs': 2, 'lr': 1e-4, 'cl_batch': 16,
           'cl_epochs': 2, 'cl_lr': 1e-4, 'head_batch': 16, 'head_epochs': 3,
           'head_lr': 1e-4, 'schedule': 'constant', 'warmup': 0, 'clip': 1,
           'decay': 0, 'seed': 9, 'residual': 'false', 'norm': 'false',
-          'label': 'accuracy', 'loss': 'mse', 'pairwise_weight': 0,
+          'label': 'accuracy', 'loss': 'mse',
           'heads': 2, 'dropout': 0, 'tau': 0.05, 'alpha_temperature': 0.05,
           'flops_weight': 1, 'fcm_m': 2, 'class_m': 2}
 RUNS = {
@@ -53,8 +53,7 @@ RUNS = {
         'norm': 'true', 'gnn_layers': 3, 'gnn_width': 24, 'cl_width': 32,
         'ffn': 48, 'flops_weight': 0.5, 'epochs': 4, 'cl_epochs': 4,
         'head_epochs': 4, 'schedule': 'cosine', 'warmup': 10, 'decay': 0.01,
-        'label': 'error_log', 'loss': 'huber', 'huber_delta': 0.2,
-        'pairwise_weight': 0.5}),
+        'label': 'error_log', 'loss': 'huber', 'huber_delta': 0.2}),
 }
 MESSAGE = {'kgnn': 'graphconv', 'gcn': 'gcn', 'gin': 'gin'}
 
@@ -208,16 +207,9 @@ def contrast(z, spectra, c):
 def regression(y, target, c):
     y = y[:, 0]
     if c['loss'] == 'huber':
-        loss = torch.nn.functional.huber_loss(y, target,
+        return torch.nn.functional.huber_loss(y, target,
                                               delta=c['huber_delta'])
-    else:
-        loss = torch.nn.functional.mse_loss(y, target)
-    better = target[:, None] > target[None, :]
-    if c['pairwise_weight'] and better.any():
-        margin = (y[:, None] - y[None, :])[better]
-        loss = loss + c['pairwise_weight'] * torch.nn.functional.softplus(
-            -margin).mean()
-    return loss
+    return torch.nn.functional.mse_loss(y, target)
 
 
 # -- training -----------------------------------------------------------------

@@ -22,7 +22,7 @@
 #define FACTS (CG_HAS(fold_batchnorm) | CG_HAS(flops) | CG_HAS(hash))
 
 /* With FACTS and spectrum; NULL: a code that has no network. */
-static inline cg_graph *sample_graph(const cg_family *f, uint64_t seed,
+static inline cg_graph *sample_graph(const cg_zoo_family *f, uint64_t seed,
                                      char *code)
 {
     _Alignas(16) char arch[CG_ZOO_ARCH_MAX] = {0};

@@ -99,28 +99,31 @@ static void answer_ridge(void)
 static void answer_gp(void)
 {
     size_t n = (size_t)number(), d = (size_t)number(), m = (size_t)number();
-    size_t groups = (size_t)number(), *group = cg_xcalloc(d, sizeof *group);
-    bool fixed = number() != 0, believe = number() != 0;
+    size_t groups = (size_t)number(), p = cg_gp_parameters(groups);
+    size_t *columns = cg_xcalloc(groups, sizeof *columns);
+    bool fixed = number() != 0;
+    for (size_t k = 0; k < groups; k++)
+        columns[k] = (size_t)number();
     cg_gp_prior prior;
-    for (size_t j = 0; j < d; j++)
-        group[j] = (size_t)number();
-    if (believe) {
-        prior.signal = (cg_gp_belief){number(), number()};
+    double *theta = NULL;
+    if (fixed) {
+        theta = numbers(p);
+    } else {
         prior.noise = (cg_gp_belief){number(), number()};
+        prior.signal = (cg_gp_belief){number(), number()};
         prior.length = (cg_gp_belief){number(), number()};
     }
-    double *theta = fixed ? numbers(2 + groups) : NULL;
     double *x = numbers(n * d), *y = numbers(n), *at = numbers(m * d);
     double *out = cg_xcalloc(2 * m, sizeof *out);
     cg_gp g;
-    cg_gp_options o = {group, groups, theta, believe ? &prior : NULL};
+    cg_gp_options o = {columns, groups, theta, &prior};
     must(cg_gp_fit(&g, x, y, n, d, &o));
     must(cg_gp_predict(&g, at, m, out, out + m));
-    say((double[]){g.likelihood, g.signal, g.noise}, 3);
-    say(g.length, groups);
+    say(&g.likelihood, 1);
+    say(g.theta, p);
     say(out, 2 * m);
     cg_gp_free(&g);
-    cg_xfree(group);
+    cg_xfree(columns);
     cg_xfree(theta);
     cg_xfree(x);
     cg_xfree(y);

@@ -78,16 +78,16 @@ static void round_trip(void **state)
 {
     (void)state;
     enum { N = 6 };
-    for (size_t k = 0; k < cg_n_families; k++) {
+    for (size_t k = 0; k < cg_zoo_n_families; k++) {
         cg_features f[N];
         char code[N][CG_ZOO_CODE_MAX];
         double labels[N][2];
         uint32_t n = 0;
         cg_form form = k % 2 ? CG_FORM_FUSED : CG_FORM_FOLDED;
-        cg_set_builder *b = cg_set_builder_new(cg_families[k]->name, form,
+        cg_set_builder *b = cg_set_builder_new(cg_zoo_families[k]->name, form,
                                                label_names, 2);
         for (uint64_t seed = 0; seed < N; seed++) {
-            cg_graph *g = sample_graph(cg_families[k], seed, code[n]);
+            cg_graph *g = sample_graph(cg_zoo_families[k], seed, code[n]);
             if (!g)
                 continue;
             assert_int_equal(cg_features_make(&f[n], g, form), CG_OK);
@@ -106,7 +106,7 @@ static void round_trip(void **state)
         assert_int_equal(cg_set_builder_finish(b, &s), CG_OK);
         assert_int_equal(s->n_graphs, n);
         assert_int_equal(s->form, form);
-        assert_string_equal(s->family, cg_families[k]->name);
+        assert_string_equal(s->family, cg_zoo_families[k]->name);
         assert_int_equal(cg_set_label(s, "minutes"), 1);
         assert_int_equal(cg_set_label(s, "seconds"), -1);
         for (uint32_t i = n; i-- > 0;)
@@ -182,7 +182,7 @@ static cg_set *small_set(void)
     cg_set_builder *b = cg_set_builder_new("nb101", CG_FORM_FUSED,
                                            label_names, 2);
     for (int i = 0; i < 3; i++) {
-        const cg_family *family;
+        const cg_zoo_family *family;
         cg_zoo_opts opts;
         cg_net n;
         cg_features f;

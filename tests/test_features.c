@@ -188,11 +188,11 @@ static void check_fused(const cg_features *a, const cg_features *f)
 static void features_of_families(void **state)
 {
     (void)state;
-    for (size_t k = 0; k < cg_n_families; k++)
+    for (size_t k = 0; k < cg_zoo_n_families; k++)
         for (uint64_t seed = 0; seed < 12; seed++) {
             char code[CG_ZOO_CODE_MAX];
             cg_features a, f;
-            cg_graph *g = sample_graph(cg_families[k], seed, code);
+            cg_graph *g = sample_graph(cg_zoo_families[k], seed, code);
             if (!g)
                 continue;
             assert_int_equal(cg_features_make(&a, g, CG_FORM_FOLDED), CG_OK);

@@ -1,15 +1,19 @@
-/* Every kernel of the CPU against plain loops in double, at sizes from none to
- * large; and the same bits with 1, 2 and 3 threads. */
+/* Every kernel against plain loops in double, at sizes from none to large:
+ * those of the CPU, with the same bits from 1, 2 and 3 threads, and those of
+ * CUDA, with the same bits from each call, where there is a device. KERNELS_ON
+ * chooses cpu or cuda alone. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "backend/dropout.h"
+#include "base/array.h"
 #include "tests/kernels.h"
 
 cg_dev *dev[DEVICES];
@@ -18,9 +22,75 @@ cg_rng rng;
 
 /* -- data ------------------------------------------------------------------ */
 
+/* Memory of the check and its copies on devices. */
+static CG_ARRAY(struct part {
+    char *host;
+    size_t bytes;
+    void *on[DEVICES]; /* NULL: none yet */
+}) parts;
+
+static bool compared;
+
+static void free_copies(void)
+{
+    for (size_t i = 0; i < parts.len; i++)
+        EACH_DEVICE {
+            cg_dev_free(dev[d], parts.data[i].on[d]);
+            parts.data[i].on[d] = NULL;
+        }
+    compared = false;
+}
+
+/* Who asks for more after a comparison begins with something else. */
+void *room(size_t bytes)
+{
+    if (compared)
+        free_copies();
+    bytes = bytes ? bytes : 1;
+    struct part p = { cg_arena_array(&arena, char, bytes), bytes, { NULL } };
+    cg_array_push(&parts, p);
+    return p.host;
+}
+
+static struct part *part_of(const void *p)
+{
+    for (size_t i = parts.len; i-- > 0;) {
+        const char *host = parts.data[i].host;
+        if ((const char *)p >= host
+            && (const char *)p < host + parts.data[i].bytes)
+            return &parts.data[i];
+    }
+    fail_msg("a kernel gets memory that is not the check's");
+    return NULL;
+}
+
+void *at(int d, const void *p)
+{
+    if (!p || dev[d]->shares_memory)
+        return (void *)p;
+    struct part *part = part_of(p);
+    if (!part->on[d]) {
+        assert_int_equal(cg_dev_alloc(dev[d], part->bytes, &part->on[d]),
+                         CG_OK);
+        cg_dev_upload(dev[d], part->on[d], part->host, part->bytes);
+    }
+    return (char *)part->on[d] + ((const char *)p - part->host);
+}
+
+const cg_csr *csr_at(int d, const cg_csr *s)
+{
+    cg_csr *there = ROOM(cg_csr, 1);
+    *there = *s;
+    there->start = at(d, s->start);
+    there->col = at(d, s->col);
+    there->val = at(d, s->val);
+    return there;
+}
+
+/* One more than is used on either side, so that the end is an address too. */
 float *floats(size_t n)
 {
-    return cg_arena_array(&arena, float, n + 1) + 1;
+    return ROOM(float, n + 2) + 1;
 }
 
 static float uniform(float low, float high)
@@ -55,6 +125,11 @@ output outputs(size_t n) { return output_of(n, inputs(n)); }
 void compare(const output *o, const char *what)
 {
     double most = 0;
+    compared = true;
+    EACH_DEVICE
+        if (!dev[d]->shares_memory)
+            cg_dev_download(dev[d], o->on[d], AT(o->on[d]),
+                            o->n * sizeof(float));
     for (size_t i = 0; i < o->n; i++)
         most = fmax(most, fabs(o->want[i]));
     for (size_t i = 0; i < o->n; i++)
@@ -63,7 +138,8 @@ void compare(const output *o, const char *what)
                      o->n, (double)o->on[0][i], o->want[i]);
     for (int d = 1; d < DEVICES; d++)
         if (o->n && memcmp(o->on[0], o->on[d], o->n * sizeof(float)))
-            fail_msg("%s: %d threads give other bits", what, d + 1);
+            fail_msg("%s: %d %s other bits", what, d + 1,
+                     dev[d]->shares_memory ? "threads give" : "times:");
 }
 
 double factor(uint64_t key, size_t i, float p)
@@ -101,11 +177,12 @@ static void check_product(int batch, int m, int n, int k, cg_trans ta,
                     c.on[d][i * sc + r * ldc + x] = NAN;
     EACH_DEVICE
         if (batch == 1)
-            cg_k_gemm(dev[d], ta, tb, m, n, k, alpha, a, lda, b, ldb, beta,
-                      c.on[d], ldc);
+            cg_k_gemm(dev[d], ta, tb, m, n, k, alpha, AT(a), lda, AT(b), ldb,
+                      beta, AT(c.on[d]), ldc);
         else
-            cg_k_gemm_batched(dev[d], batch, ta, tb, m, n, k, alpha, a, lda,
-                              sa, b, ldb, sb, beta, c.on[d], ldc, sc);
+            cg_k_gemm_batched(dev[d], batch, ta, tb, m, n, k, alpha, AT(a),
+                              lda, sa, AT(b), ldb, sb, beta, AT(c.on[d]), ldc,
+                              sc);
     for (int i = 0; i < batch; i++)
         for (int r = 0; r < m; r++)
             for (int x = 0; x < n; x++) {
@@ -144,11 +221,11 @@ void check_gemm_batched(void) { check_products(3); }
 /* Rows of 0 to 4 entries, every 50th of many. */
 static cg_csr random_csr(int rows, int cols, bool values)
 {
-    int32_t *start = cg_arena_array(&arena, int32_t, rows + 1);
+    int32_t *start = ROOM(int32_t, rows + 1);
     for (int r = 0; r < rows; r++)
         start[r + 1] = start[r] + (cols == 0 ? 0 : r % 50 == 49 ? 300
                                    : (int32_t)cg_rng_below(&rng, 5));
-    int32_t *col = cg_arena_array(&arena, int32_t, start[rows] + 1);
+    int32_t *col = ROOM(int32_t, start[rows] + 1);
     for (int32_t e = 0; e < start[rows]; e++)
         col[e] = (int32_t)cg_rng_below(&rng, (uint32_t)cols);
     return (cg_csr){ rows, cols, start[rows], start, col,
@@ -165,8 +242,8 @@ static void check_spmm_of(int rows, int n, int cols, int how)
     float beta = how & 4 ? -0.5f : 0;
     output y = outputs((size_t)rows * ldy);
     EACH_DEVICE
-        cg_k_spmm(dev[d], &s, cols, x, (int)ldx, bias, act, beta, y.on[d],
-                  (int)ldy);
+        cg_k_spmm(dev[d], csr_at(d, &s), cols, AT(x), (int)ldx, AT(bias), act,
+                  beta, AT(y.on[d]), (int)ldy);
     for (size_t r = 0; r < (size_t)rows; r++)
         for (size_t c = 0; c < c0; c++) {
             double sum = bias ? (double)bias[c] : 0;
@@ -205,16 +282,18 @@ static void check_spmm_bwd_of(int rows, int n, int cols, int how)
                     += (s.val ? (double)s.val[e] : 1) * dz;
         }
     EACH_DEVICE {
-        const float *at = act ? y : NULL;
+        const float *act_y = act ? AT(y) : NULL;
+        const cg_csr *m = csr_at(d, &s);
         if (how & 1) { /* both, or one after the other */
-            cg_k_spmm_bwd(dev[d], &s, cols, at, cols, act, dy, (int)lddy,
-                          db.on[d], beta, dx.on[d], (int)lddx);
+            cg_k_spmm_bwd(dev[d], m, cols, act_y, cols, act, AT(dy),
+                          (int)lddy, AT(db.on[d]), beta, AT(dx.on[d]),
+                          (int)lddx);
             continue;
         }
-        cg_k_spmm_bwd(dev[d], &s, cols, at, cols, act, dy, (int)lddy, NULL,
-                      beta, dx.on[d], (int)lddx);
-        cg_k_spmm_bwd(dev[d], &s, cols, at, cols, act, dy, (int)lddy,
-                      db.on[d], 0, NULL, 0);
+        cg_k_spmm_bwd(dev[d], m, cols, act_y, cols, act, AT(dy), (int)lddy,
+                      NULL, beta, AT(dx.on[d]), (int)lddx);
+        cg_k_spmm_bwd(dev[d], m, cols, act_y, cols, act, AT(dy), (int)lddy,
+                      AT(db.on[d]), 0, NULL, 0);
     }
     compare(&dx, "spmm_bwd's dx");
     compare(&db, "spmm_bwd's dbias");
@@ -242,176 +321,6 @@ void check_spmm_bwd(void)
                               sparse_sizes[i][2], how);
 }
 
-/* -- attention ------------------------------------------------------------- */
-
-/* A batch of groups, and P as plain loops have it. */
-struct batch {
-    int groups, heads, dim, n_rows;
-    int32_t *start, *row;
-    int64_t *square;
-    float *count, *qkv, p;
-    uint64_t key;
-    double *prob;
-};
-
-/* q, k, v of a token: part 0, 1, 2, element c of head h. */
-static double qkv_at(const struct batch *b, int part, int token, int h, int c)
-{
-    int width = b->heads * b->dim;
-    return (double)b->qkv[(size_t)b->row[token] * 3 * (size_t)width
-                          + (size_t)(part * width + h * b->dim + c)];
-}
-
-static void fill_prob(const struct batch *b, int g, int h, int i)
-{
-    int first = b->start[g], n = b->start[g + 1] - first;
-    double *prob = b->prob + b->heads * b->square[g]
-        + ((ptrdiff_t)h * n + i) * n, sum = 0;
-    for (int l = 0; l < n; l++) {
-        double s = 0;
-        for (int c = 0; c < b->dim; c++)
-            s += qkv_at(b, 0, first + i, h, c) * qkv_at(b, 1, first + l, h, c);
-        prob[l] = exp(s / sqrt(b->dim)) * (double)b->count[first + l];
-        sum += prob[l];
-    }
-    for (int l = 0; l < n; l++)
-        prob[l] /= sum;
-}
-
-static struct batch random_batch(int groups, int most, int heads, int dim,
-                                 float p)
-{
-    struct batch b = { groups, heads, dim, .p = p, .key = cg_rng_next(&rng) };
-    b.start = cg_arena_array(&arena, int32_t, groups + 1);
-    b.square = cg_arena_array(&arena, int64_t, groups + 1);
-    for (int g = 0; g < groups; g++) {
-        int n = (int)cg_rng_below(&rng, (uint32_t)most + 1);
-        n = g == 0 ? most : n;
-        b.start[g + 1] = b.start[g] + n;
-        b.square[g + 1] = b.square[g] + (int64_t)n * n;
-    }
-    int tokens = b.start[groups];
-    b.n_rows = tokens / 2 + 1;
-    b.row = cg_arena_array(&arena, int32_t, tokens + 1);
-    b.count = randoms((size_t)tokens, 1, 20);
-    for (int t = 0; t < tokens; t++) {
-        b.row[t] = (int32_t)cg_rng_below(&rng, (uint32_t)b.n_rows);
-        b.count[t] = floorf(b.count[t]);
-    }
-    b.qkv = randoms((size_t)(b.n_rows * 3 * heads * dim), -2, 2);
-    b.prob = cg_arena_array(&arena, double, b.square[groups] * heads + 1);
-    for (int g = 0; g < groups; g++)
-        for (int h = 0; h < heads; h++)
-            for (int i = 0; i < b.start[g + 1] - b.start[g]; i++)
-                fill_prob(&b, g, h, i);
-    return b;
-}
-
-static const struct {
-    int groups, most, heads, dim;
-    float p;
-} batches[] = { {0, 3, 2, 32, 0}, {1, 1, 1, 1, 0}, {3, 7, 3, 5, 0},
-                {64, 40, 2, 32, 0.1f}, {40, 60, 2, 32, 0}, {5, 130, 1, 48, 0},
-                {2, 70, 2, 20, 0.5f}, {4, 0, 2, 32, 0} };
-#define EACH_BATCH \
-    for (size_t s = 0; s < sizeof batches / sizeof *batches; s++)
-
-void check_attention(void)
-{
-    EACH_BATCH {
-        struct batch b = random_batch(batches[s].groups, batches[s].most,
-                                      batches[s].heads, batches[s].dim,
-                                      batches[s].p);
-        int width = b.heads * b.dim, tokens = b.start[b.groups];
-        output y = outputs((size_t)(tokens * width));
-        output prob = outputs((size_t)(b.square[b.groups] * b.heads));
-        memcpy(prob.want, b.prob, prob.n * sizeof(double));
-        EACH_DEVICE
-            cg_k_attention(dev[d], b.groups, b.start, b.square, b.row,
-                           b.count, b.heads, b.dim, b.qkv, b.p, b.key,
-                           prob.on[d], y.on[d]);
-        for (int i = 0; i < tokens * width; i++)
-            y.want[i] = 0;
-        for (int g = 0; g < b.groups; g++)
-            for (int h = 0; h < b.heads; h++) {
-                int first = b.start[g], n = b.start[g + 1] - first;
-                size_t at = (size_t)(b.heads * b.square[g]
-                                     + (ptrdiff_t)h * n * n);
-                for (int i = 0; i < n * n; i++, at++)
-                    for (int c = 0; c < b.dim; c++)
-                        y.want[(first + i / n) * width + h * b.dim + c]
-                            += b.prob[at] * factor(b.key, at, b.p)
-                            * qkv_at(&b, 2, first + i % n, h, c);
-            }
-        compare(&prob, "attention's P");
-        compare(&y, "attention");
-    }
-}
-
-/* dqkv's element of part, token, head, c. */
-static double *grad_at(const struct batch *b, double *dqkv, int part,
-                       int token, int h, int c)
-{
-    int width = b->heads * b->dim;
-    return dqkv + ((size_t)token * 3 + (size_t)part) * (size_t)width
-        + h * b->dim + c;
-}
-
-/* Row i of one head's P: its part of every gradient. */
-static void back_row(const struct batch *b, int g, int h, int i,
-                     const float *prob, const float *dy, double *dqkv)
-{
-    int first = b->start[g], n = b->start[g + 1] - first;
-    size_t at = (size_t)(b->heads * b->square[g] + ((ptrdiff_t)h * n + i) * n);
-    const float *own = dy + (first + i) * b->heads * b->dim + h * b->dim;
-    double *dp = cg_arena_array(&arena, double, n + 1), dot = 0;
-    for (int l = 0; l < n; l++) {
-        double keep = factor(b->key, at + (size_t)l, b->p);
-        for (int c = 0; c < b->dim; c++) {
-            dp[l] += keep * (double)own[c] * qkv_at(b, 2, first + l, h, c);
-            *grad_at(b, dqkv, 2, first + l, h, c)
-                += keep * (double)prob[at + (size_t)l] * (double)own[c];
-        }
-        dot += dp[l] * (double)prob[at + (size_t)l];
-    }
-    for (int l = 0; l < n; l++) {
-        double ds = (double)prob[at + (size_t)l] * (dp[l] - dot)
-            / sqrt(b->dim);
-        for (int c = 0; c < b->dim; c++) {
-            *grad_at(b, dqkv, 0, first + i, h, c)
-                += ds * qkv_at(b, 1, first + l, h, c);
-            *grad_at(b, dqkv, 1, first + l, h, c)
-                += ds * qkv_at(b, 0, first + i, h, c);
-        }
-    }
-}
-
-void check_attention_bwd(void)
-{
-    EACH_BATCH {
-        struct batch b = random_batch(batches[s].groups, batches[s].most,
-                                      batches[s].heads, batches[s].dim,
-                                      batches[s].p);
-        int width = b.heads * b.dim, tokens = b.start[b.groups];
-        size_t n_prob = (size_t)(b.square[b.groups] * b.heads);
-        float *prob = floats(n_prob);
-        const float *dy = inputs((size_t)(tokens * width));
-        output dqkv = outputs((size_t)(tokens * 3 * width));
-        for (size_t i = 0; i < n_prob; i++)
-            prob[i] = (float)b.prob[i];
-        memset(dqkv.want, 0, dqkv.n * sizeof(double));
-        for (int g = 0; g < b.groups; g++)
-            for (int h = 0; h < b.heads; h++)
-                for (int i = 0; i < b.start[g + 1] - b.start[g]; i++)
-                    back_row(&b, g, h, i, prob, dy, dqkv.want);
-        EACH_DEVICE
-            cg_k_attention_bwd(dev[d], b.groups, b.start, b.square, b.row,
-                               b.heads, b.dim, b.qkv, b.p, b.key, prob, dy,
-                               dqkv.on[d]);
-        compare(&dqkv, "attention_bwd");
-    }
-}
-
 /* -- the table ------------------------------------------------------------- */
 
 enum {
@@ -428,10 +337,12 @@ static void run(void **state)
     check();
     EACH_DEVICE
         assert_int_equal(cg_dev_sync(dev[d]), CG_OK);
+    free_copies();
+    cg_array_free(&parts);
     cg_arena_free(&arena);
 }
 
-int main(void)
+static int check_all(const char *device)
 {
     static void (*const checks[])(void) = {
 #define CG_KERNEL(name, params, args) check_##name,
@@ -445,12 +356,21 @@ int main(void)
 #undef CG_KERNEL
     };
     EACH_DEVICE
-        if (cg_dev_open(&dev[d], "cpu", d + 1) != CG_OK) {
-            puts(cg_error());
-            return 1;
+        if (cg_dev_open(&dev[d], device, d + 1) != CG_OK) {
+            printf("skipped: %s: %s\n", device, cg_error());
+            return 77;
         }
-    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name(device, tests, NULL, NULL);
     EACH_DEVICE
         cg_dev_close(dev[d]);
     return failed;
+}
+
+int main(void)
+{
+    const char *on = getenv("KERNELS_ON");
+    if (on)
+        return check_all(on);
+    int cpu = check_all("cpu"), cuda = check_all("cuda");
+    return cpu ? 1 : cuda == 77 ? 0 : cuda;
 }

@@ -295,7 +295,6 @@ static void grad_mix(void **state)
     }
 LOSS(mse, 3)
 LOSS(huber, .3f, 3)
-LOSS(pairwise, 3)
 LOSS(logistic, 3)
 #undef LOSS
 
@@ -318,11 +317,6 @@ static void grad_mse(void **state)
 static void grad_huber(void **state)
 {
     check_loss(state, huber_alone, huber);
-}
-
-static void grad_pairwise(void **state)
-{
-    check_loss(state, pairwise_alone, pairwise);
 }
 
 static void grad_logistic(void **state)

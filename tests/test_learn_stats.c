@@ -293,47 +293,41 @@ static void wave(double *x, double *y)
     cg_xfree(e);
 }
 
-static double likelihood(const double *x, const double *y,
-                         const cg_gp_options *o)
-{
-    cg_gp g;
-    good(cg_gp_fit(&g, x, y, GP_N, GP_D, o));
-    double l = g.likelihood;
-    cg_gp_free(&g);
-    return l;
-}
+static const size_t gp_columns[] = {2, 1};
+static const cg_gp_prior gp_weak = {{-2, 3}, {0, 3}, {0, 3}};
 
-/* Where the search ends no parameter can be moved to a higher likelihood. */
+/* Where the search ends no parameter can be moved to a higher likelihood, but
+ * for those at a bound, which hardly matter any more. */
 static void test_gp_search(void **state)
 {
     (void)state;
-    double x[GP_N * GP_D], y[GP_N], at[5], moved[5];
+    enum { P = 6 }; /* noise, three signals, two lengths */
+    cg_gp_prior none = {{-2, 1e3}, {0, 1e3}, {0, 1e3}};
+    double x[GP_N * GP_D], y[GP_N], moved[P];
     wave(x, y);
-    cg_gp g;
-    good(cg_gp_fit(&g, x, y, GP_N, GP_D, &(cg_gp_options){0}));
-    assert_true(g.length[2] > 5 * g.length[0]);
-    assert_true(g.noise < .01);
-    at[0] = g.signal;
-    at[1] = g.noise;
-    memcpy(at + 2, g.length, 3 * sizeof *at);
-    near(likelihood(x, y, &(cg_gp_options){.fixed = at}), g.likelihood, 1e-9);
-    for (int i = 0; i < 4; i++) /* the last length may be at its bound */
-        for (double by = .97; by < 1.1; by += .06) {
-            memcpy(moved, at, sizeof at);
+    cg_gp g, other;
+    good(cg_gp_fit(&g, x, y, GP_N, GP_D,
+                   &(cg_gp_options){gp_columns, 2, NULL, &none}));
+    assert_int_equal(cg_gp_parameters(2), P);
+    assert_true(g.theta[0] < .01);
+    for (int i = 0; i < P; i++)
+        for (double by = .97; by < 1.1; by += .03) { /* once as it is */
+            memcpy(moved, g.theta, sizeof moved);
             moved[i] *= by;
-            double l = likelihood(x, y, &(cg_gp_options){.fixed = moved});
-            assert_true(l < g.likelihood);
+            good(cg_gp_fit(&other, x, y, GP_N, GP_D,
+                           &(cg_gp_options){gp_columns, 2, moved, NULL}));
+            assert_true(other.likelihood < g.likelihood + 1e-3);
+            cg_gp_free(&other);
         }
     cg_gp_free(&g);
 }
 
-/* One that is sure decides, whatever the data; one that knows nothing changes
- * nothing. */
+/* One that is sure decides, whatever the data. */
 static void test_gp_prior(void **state)
 {
     (void)state;
     double x[GP_N * GP_D], y[GP_N], mean, sd, d2[GP_N * GP_N];
-    static const size_t group[] = {0, 0, 0};
+    static const size_t all[] = {GP_D};
     size_t n = 0;
     wave(x, y);
     cg_moments(y, GP_N, &mean, &sd);
@@ -344,19 +338,17 @@ static void test_gp_prior(void **state)
                 d2[n] += pow(x[a * GP_D + j] - x[b * GP_D + j], 2);
         }
     size_t below = 0; /* the found length: half of the pairs are nearer */
-    cg_gp_prior p = {{.5, 1e-4}, {-1, 1e-4}, {0, 1e-4}};
-    cg_gp_options o = {.group = group, .n_groups = 1, .prior = &p};
+    cg_gp_prior p = {{-1, 1e-4}, {.5, 1e-4}, {0, 1e-4}};
+    cg_gp_options o = {all, 1, NULL, &p};
     cg_gp g;
     good(cg_gp_fit(&g, x, y, GP_N, GP_D, &o));
-    near(g.signal, exp(.5) * sd * sd, 1e-3 * sd * sd);
-    near(g.noise, exp(-1) * sd * sd, 1e-3 * sd * sd);
+    assert_int_equal(cg_gp_parameters(1), 3);
+    near(g.theta[0], exp(-1) * sd * sd, 1e-3 * sd * sd);
+    near(g.theta[1], exp(.5) * sd * sd, 1e-3 * sd * sd);
     for (size_t i = 0; i < n; i++)
-        below += d2[i] < g.length[0] * g.length[0];
+        below += d2[i] < g.theta[2] * g.theta[2];
     assert_true(below > n / 2 - n / 500 && below < n / 2 + n / 500);
     cg_gp_free(&g);
-    p = (cg_gp_prior){{0, 1e9}, {0, 1e9}, {0, 1e9}};
-    o = (cg_gp_options){.prior = &p};
-    near(likelihood(x, y, &o), likelihood(x, y, &(cg_gp_options){0}), 1e-6);
     p.length.sd = 0;
     bad(cg_gp_fit(&g, x, y, GP_N, GP_D, &o), "a prior");
 }
@@ -366,12 +358,11 @@ static void test_gp_predict(void **state)
     (void)state;
     enum { M = 300 }; /* more than a block */
     double x[GP_N * GP_D], y[GP_N], mean[M], variance[M], far[M * GP_D];
-    static const size_t group[] = {0, 0, 1};
-    double fixed[] = {2, 1e-8, 1, 30};
+    double fixed[] = {1e-8, .5, .5, 1, 1, 30};
     wave(x, y);
     cg_gp g;
     good(cg_gp_fit(&g, x, y, GP_N, GP_D,
-                   &(cg_gp_options){group, 2, fixed}));
+                   &(cg_gp_options){gp_columns, 2, fixed, NULL}));
     good(cg_gp_predict(&g, x, GP_N, mean, variance));
     for (int i = 0; i < GP_N; i++) {
         near(mean[i], y[i], .02);
@@ -389,30 +380,30 @@ static void test_gp_predict(void **state)
 static void test_gp_edges(void **state)
 {
     (void)state;
-    double x[] = {1, 1, 2}, y[] = {4, 4, 4}, fixed[] = {1, 1e-300, 1}, mean;
+    double x[] = {1, 1, 2}, y[] = {4, 4, 4}, fixed[] = {1e-300, 1, 1}, mean;
+    static const size_t one[] = {1};
+    cg_gp_options given = {one, 1, fixed, NULL}, o = {one, 1, NULL, &gp_weak};
     cg_gp g;
-    bad(cg_gp_fit(&g, x, y, 3, 1, &(cg_gp_options){.fixed = fixed}),
+    bad(cg_gp_fit(&g, x, y, 3, 1, &given),
         "positive definite"); /* a row twice, without noise */
     assert_null(g.x);
-    fixed[1] = 0;
-    bad(cg_gp_fit(&g, x, y, 3, 1, &(cg_gp_options){.fixed = fixed}),
-        "parameter 1");
-    bad(cg_gp_fit(&g, x, y, 1, 1, &(cg_gp_options){0}), "two rows");
-    good(cg_gp_fit(&g, x, y, 3, 1, &(cg_gp_options){0})); /* constant y */
+    fixed[0] = 0;
+    bad(cg_gp_fit(&g, x, y, 3, 1, &given), "parameter 0");
+    bad(cg_gp_fit(&g, x, y, 1, 1, &o), "two rows");
+    good(cg_gp_fit(&g, x, y, 3, 1, &o)); /* constant y */
     good(cg_gp_predict(&g, x, 1, &mean, NULL));
     near(mean, 4, 1e-12);
     cg_gp_free(&g);
     y[2] = NAN;
-    bad(cg_gp_fit(&g, x, y, 3, 1, &(cg_gp_options){0}), "target of row 2");
+    bad(cg_gp_fit(&g, x, y, 3, 1, &o), "target of row 2");
     y[2] = 1;
     x[0] = NAN;
-    bad(cg_gp_fit(&g, x, y, 3, 1, &(cg_gp_options){0}), "row 0, column 0");
+    bad(cg_gp_fit(&g, x, y, 3, 1, &o), "row 0, column 0");
     /* nothing has a distance, or a spread */
-    static const cg_gp_prior weak = {{0, 1}, {-2, 1}, {0, 1}};
     double same[] = {7, 7, 7};
     y[2] = 4;
-    good(cg_gp_fit(&g, same, y, 3, 1, &(cg_gp_options){.prior = &weak}));
-    assert_true(isfinite(g.length[0]) && g.length[0] > 0);
+    good(cg_gp_fit(&g, same, y, 3, 1, &o));
+    assert_true(isfinite(g.theta[2]) && g.theta[2] > 0);
     good(cg_gp_predict(&g, same, 1, &mean, NULL));
     near(mean, 4, 1e-12);
     cg_gp_free(&g);

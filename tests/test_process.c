@@ -9,8 +9,9 @@
 #include "runtime/finetune.h"
 #include "runtime/metrics.h"
 #include "runtime/train.h"
+#include "runtime/walk.h"
 
-enum { HOME = 60, AWAY = 40, SAMPLES = 14, DEEP = 30 };
+enum { HOME = 60, AWAY = 301, SAMPLES = 14, DEEP = 30 }; /* AWAY: > a block */
 
 /* -- networks -------------------------------------------------------------- */
 
@@ -53,15 +54,17 @@ static void chain_free(cg_features *f)
     cg_xfree(f->level);
 }
 
-/* Deeper is better, and wider a little. */
-static cg_set *make_set(const char *family, uint32_t n, int64_t width)
+/* Deeper is better, and wider a little; the fewer nodes are read twice the
+ * worse, by `skipping` points for each node from one to the next. */
+static cg_set *make_set(const char *family, uint32_t n, int64_t width,
+                        double skipping)
 {
     const char *labels[] = {"accuracy"};
     cg_set_builder *b = cg_set_builder_new(family, CG_FORM_FOLDED, labels, 1);
     for (uint32_t i = 0; i < n; i++) {
         uint32_t depth = 3 + i * 7 % DEEP, skip = 2 + i % 3;
         cg_features f = chain(depth, skip, width + i % 5);
-        double y = 70 + .6 * depth + .5 * (i % 5);
+        double y = 70 + .6 * depth + .5 * (i % 5) - skipping * skip;
         char name[16];
         snprintf(name, sizeof name, "%u", i);
         cg_set_builder_add(b, &f, name, &y);
@@ -102,9 +105,9 @@ static int setup(void **state)
     cg_split split;
     cg_config c = configuration();
     good(cg_dev_open(&w.dev, "cpu", 1));
-    w.home = make_set("home", HOME, 16);
-    w.away = make_set("away", AWAY, 64);
-    w.twin = make_set("twin", AWAY, 64);
+    w.home = make_set("home", HOME, 16, 0);
+    w.away = make_set("away", AWAY, 64, 4);
+    w.twin = make_set("twin", AWAY, 64, 4);
     good(cg_examples_of(&e, w.home, NULL, true));
     good(cg_examples_of(&w.all, w.away, NULL, true));
     cg_split_make(&split, &e, 0, 1);
@@ -210,38 +213,142 @@ static void learns(void **state)
     cg_model_free(m);
 }
 
-/* What the processes see of a net: uncorrelated, of mean 0 and variance 1 over
- * the family. */
-static void whitened(void **state)
+/* Of the columns of one group (AWAY, c), standardised before their view: the
+ * view leaves components that do not go together, and the square of what their
+ * variances are is what the principal components' are, which sum up to one for
+ * each column. */
+static void viewed(const double *z, size_t c, double varied)
+{
+    double sum = 0;
+    for (size_t a = 0; a < c; a++)
+        for (size_t b = 0; b < c; b++) {
+            double both = 0;
+            for (size_t i = 0; i < AWAY; i++)
+                both += z[i * c + a] * z[i * c + b] / AWAY;
+            if (a != b)
+                near(both, 0, 1e-6);
+            else
+                sum += both * both;
+        }
+    near(sum, varied, 1e-3 * varied); /* but for components of no size */
+}
+
+/* z (AWAY, c) = rows of raw (AWAY, c) through a view (c, c). */
+static void look_through(const double *view, const double *raw, size_t c,
+                         double *z)
+{
+    memset(z, 0, AWAY * c * sizeof *z);
+    for (size_t i = 0; i < AWAY; i++)
+        for (size_t k = 0; k < c; k++)
+            for (size_t j = 0; j < c; j++)
+                z[i * c + k] += view[k * c + j] * raw[i * c + j];
+}
+
+/* What the process sees of a net: its states, standardised over the family,
+ * through the view. */
+static void states_seen(void **state)
 {
     const world *w = *state;
     cg_tuned t;
     cg_model *m = tuned(w, &w->d, SAMPLES, &t);
     const cg_process *p = &m->process;
-    size_t columns = p->nets * p->k, width = p->nets * p->width;
-    double *z = cg_xcalloc(AWAY * columns, sizeof *z);
-    assert_int_equal(p->nets, 2);
-    assert_true(p->k == 8 && w->d.width == (int)width);
-    for (size_t i = 0; i < AWAY; i++)
-        for (size_t c = 0; c < columns; c++)
-            for (size_t j = 0; j < p->width; j++) {
-                size_t at = c / p->k * p->width + j;
-                z[i * columns + c] += p->view[c * p->width + j] *
-                    ((double)w->d.h[i * width + at] - p->mean[at]);
+    size_t c = p->width, all = p->nets * c;
+    double *raw = cg_xcalloc(2 * AWAY * c, sizeof *raw), *z = raw + AWAY * c;
+    assert_true(p->nets == 2 && w->d.width == (int)all);
+    for (size_t net = 0; net < 2; net++) {
+        double varied = 0;
+        for (size_t j = 0; j < c; j++) {
+            double sum = 0, squares = 0;
+            for (size_t i = 0; i < AWAY; i++)
+                sum += (double)w->d.h[i * all + net * c + j] / AWAY;
+            for (size_t i = 0; i < AWAY; i++) {
+                raw[i * c + j] = (double)w->d.h[i * all + net * c + j] - sum;
+                squares += raw[i * c + j] * raw[i * c + j] / AWAY;
             }
-    for (uint32_t i = 0; i < t.samples.n; i++)
-        for (size_t c = 0; c < columns; c++)
-            near(p->x[i * p->d + c],
-                 z[t.samples.pick[i].index * columns + c], 1e-9);
-    for (size_t a = 0; a < 3; a++) /* of each net; few are never flat */
-        for (size_t b = 0; b < 3; b++)
-            for (size_t net = 0; net < columns; net += p->k) {
-                double sum = 0;
-                for (size_t i = 0; i < AWAY; i++)
-                    sum += z[i * columns + net + a] * z[i * columns + net + b];
-                near(sum / (AWAY - 1), a == b, 1e-6);
-            }
-    cg_xfree(z);
+            varied += squares > 0;
+            for (size_t i = 0; i < AWAY && squares > 0; i++)
+                raw[i * c + j] /= sqrt(squares);
+        }
+        look_through(p->view + net * c * c, raw, c, z);
+        viewed(z, c, varied);
+        for (uint32_t i = 0; i < t.samples.n; i++)
+            for (size_t k = 0; k < c; k++)
+                near(p->x[i * p->d + net * c + k],
+                     z[t.samples.pick[i].index * c + k], 1e-6);
+    }
+    cg_xfree(raw);
+    cg_tuned_free(&t);
+    cg_model_free(m);
+}
+
+/* And of a walk (tests/test_walk.c), and structure behind that. */
+static void walks_seen(void **state)
+{
+    const world *w = *state;
+    cg_tuned t;
+    cg_model *m = tuned(w, &w->d, SAMPLES, &t);
+    const cg_process *p = &m->process;
+    size_t at = p->nets * p->width, c[] = {p->visits, p->links};
+    const cg_walk_columns columns = {p->visits, p->links, p->walk};
+    const double *view = p->view + p->nets * p->width * p->width;
+    cg_walk *walk = cg_walk_new();
+    assert_true(c[0] == 2 && c[1] >= 3); /* a layer or not; what follows it */
+    assert_int_equal(p->d, at + c[0] + c[1] + 2 + 1);
+    double *x = cg_xcalloc(c[0] + c[1], sizeof *x);
+    double *raw = cg_xcalloc(4 * AWAY * c[1], sizeof *raw);
+    for (size_t k = 0; k < 2; k++) {
+        double *z = raw + 2 * AWAY * c[1];
+        for (uint32_t i = 0; i < AWAY; i++) {
+            cg_walk_fill(walk, &columns, w->all.pick[i], x);
+            memcpy(raw + i * c[k], x + (k ? c[0] : 0), c[k] * sizeof *x);
+        }
+        look_through(view, raw, c[k], z);
+        viewed(z, c[k], (double)c[k]);
+        for (uint32_t i = 0; i < t.samples.n; i++)
+            for (size_t j = 0; j < c[k]; j++)
+                near(p->x[i * p->d + at + j],
+                     z[t.samples.pick[i].index * c[k] + j], 1e-9);
+        view += c[k] * c[k];
+        at += c[k];
+    }
+    cg_walk_free(walk);
+    cg_xfree(x);
+    cg_xfree(raw);
+    cg_tuned_free(&t);
+    cg_model_free(m);
+}
+
+/* What is said is b z + GP(t - b z), with z the last feature. */
+static void leans(void **state)
+{
+    const world *w = *state;
+    cg_tuned t;
+    cg_model *m = tuned(w, &w->d, SAMPLES, &t);
+    const cg_process *p = &m->process;
+    const cg_label *label = &m->member[CG_MEMBER_tuned].label;
+    double zt = 0, zz = 0, mean = 0, *y = p->y, said, far;
+    for (size_t i = 0; i < SAMPLES; i++) {
+        double z = p->x[(i + 1) * p->d - 1];
+        double target = cg_label_of(label, t.samples.accuracy[i],
+                                    t.samples.flops[i]);
+        zt += z * target;
+        zz += z * z;
+        mean += y[i] / SAMPLES;
+    }
+    double b = fmax(0, (zt + 2.4) / (zz + 3));
+    for (size_t i = 0; i < SAMPLES; i++) {
+        double z = p->x[(i + 1) * p->d - 1];
+        near(y[i] + b * z, cg_label_of(label, t.samples.accuracy[i],
+                                       t.samples.flops[i]), 1e-9);
+        good(cg_gp_predict(&p->gp, p->x + i * p->d, 1, &said, NULL));
+        near(said + b * z, t.on_samples.score[CG_MEMBER_tuned][i], 1e-9);
+    }
+    double *away = cg_xcalloc(p->d, sizeof *away);
+    for (size_t j = 0; j < p->d; j++)
+        away[j] = 1e6;
+    good(cg_gp_predict(&p->gp, away, 1, &far, NULL));
+    near(far, mean, 1e-9); /* far from all samples the order is left */
+    cg_xfree(away);
     cg_tuned_free(&t);
     cg_model_free(m);
 }
@@ -395,17 +502,18 @@ static void damaged(void **state)
     cg_tuned t;
     cg_model *m = tuned(w, &w->d, SAMPLES, &t);
     cg_process *p = &m->process;
-    double x = p->x[1], theta = p->theta[0], *view = p->view;
+    double x = p->x[1], theta = p->theta[0], mean = p->walk[1];
     p->x[1] = NAN;
     refuse(w, m, "tuned.x: value 1 is nan");
     p->x[1] = x;
     p->theta[0] = -1;
     refuse(w, m, "parameter 0 is -1");
     p->theta[0] = theta;
-    p->view = NULL;
-    p->number[1] = 0; /* components */
+    p->walk[1] = INFINITY;
+    refuse(w, m, "tuned.walk: value 1 is inf");
+    p->walk[1] = mean;
+    p->number[0] = 1; /* one sample */
     refuse(w, m, "tuned.number");
-    p->view = view;
     cg_tuned_free(&t);
     cg_model_free(m);
 }
@@ -413,7 +521,8 @@ static void damaged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(learns),   cmocka_unit_test(whitened),
+        cmocka_unit_test(learns),   cmocka_unit_test(states_seen),
+        cmocka_unit_test(walks_seen), cmocka_unit_test(leans),
         cmocka_unit_test(kept),     cmocka_unit_test(put_back),
         cmocka_unit_test(little),   cmocka_unit_test(unlabelled),
         cmocka_unit_test(damaged)};

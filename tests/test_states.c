@@ -17,7 +17,7 @@ static cg_set *make_set(void)
     cg_set_builder *b = cg_set_builder_new("mixed", CG_FORM_FOLDED, labels, 1);
     for (uint64_t i = 0; cg_set_builder_len(b) < GRAPHS; i++) {
         char code[CG_ZOO_CODE_MAX];
-        const cg_family *f;
+        const cg_zoo_family *f;
         cg_zoo_opts o;
         double y = (double)i;
         assert_int_equal(cg_zoo_find(names[i % 4], &f, &o), CG_OK);

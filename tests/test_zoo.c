@@ -17,7 +17,7 @@
 static const cg_zoo_opts no_options;
 
 /* Parses, and if it is a code builds it, runs the passes, prints it again. */
-static bool try_code(const cg_family *f, const char *code, bool passes)
+static bool try_code(const cg_zoo_family *f, const char *code, bool passes)
 {
     _Alignas(16) char arch[CG_ZOO_ARCH_MAX] = {0};
     char again[CG_ZOO_CODE_MAX];
@@ -41,7 +41,8 @@ static bool try_code(const cg_family *f, const char *code, bool passes)
     return true;
 }
 
-static void draw(const cg_family *f, uint64_t seed, int mutations, char *code)
+static void draw(const cg_zoo_family *f, uint64_t seed, int mutations,
+                 char *code)
 {
     _Alignas(16) char arch[CG_ZOO_ARCH_MAX] = {0};
     cg_rng r = cg_rng_make(seed, 7);
@@ -54,8 +55,8 @@ static void draw(const cg_family *f, uint64_t seed, int mutations, char *code)
 static void test_examples(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < cg_n_families; i++)
-        if (!try_code(cg_families[i], cg_families[i]->example, true))
+    for (size_t i = 0; i < cg_zoo_n_families; i++)
+        if (!try_code(cg_zoo_families[i], cg_zoo_families[i]->example, true))
             fail_msg("%s", cg_error());
 }
 
@@ -63,14 +64,14 @@ static void test_examples(void **state)
 static void test_samples(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < cg_n_families; i++) {
+    for (size_t i = 0; i < cg_zoo_n_families; i++) {
         char code[CG_ZOO_CODE_MAX], same[CG_ZOO_CODE_MAX];
         int built = 0;
         for (uint64_t k = 0; k < SAMPLES; k++) {
-            draw(cg_families[i], k, (int)(k % 3), code);
-            draw(cg_families[i], k, (int)(k % 3), same);
+            draw(cg_zoo_families[i], k, (int)(k % 3), code);
+            draw(cg_zoo_families[i], k, (int)(k % 3), same);
             assert_string_equal(code, same);
-            built += try_code(cg_families[i], code, true);
+            built += try_code(cg_zoo_families[i], code, true);
         }
         assert_true(built > SAMPLES / 2); /* nb201 may have no path */
     }
@@ -80,10 +81,10 @@ static void test_mutated_text(void **state)
 {
     (void)state;
     cg_rng r = cg_rng_make(1, 1);
-    for (size_t i = 0; i < cg_n_families; i++) {
+    for (size_t i = 0; i < cg_zoo_n_families; i++) {
         for (int k = 0; k < TRIES; k++) {
             char code[CG_ZOO_CODE_MAX];
-            draw(cg_families[i], (uint64_t)k % 17, 0, code);
+            draw(cg_zoo_families[i], (uint64_t)k % 17, 0, code);
             size_t n = strlen(code);
             for (uint32_t e = 1 + cg_rng_below(&r, 3); e > 0 && n > 0; e--) {
                 uint32_t at = cg_rng_below(&r, (uint32_t)n);
@@ -97,7 +98,7 @@ static void test_mutated_text(void **state)
                     n--;
                 }
             }
-            try_code(cg_families[i], code, false);
+            try_code(cg_zoo_families[i], code, false);
         }
     }
 }
@@ -106,14 +107,14 @@ static void test_random_bytes(void **state)
 {
     (void)state;
     cg_rng r = cg_rng_make(2, 2);
-    for (size_t i = 0; i < cg_n_families; i++) {
+    for (size_t i = 0; i < cg_zoo_n_families; i++) {
         for (int k = 0; k < TRIES; k++) {
             char code[CG_ZOO_CODE_MAX];
             uint32_t n = cg_rng_below(&r, k % 10 ? 60 : CG_ZOO_CODE_MAX);
             for (uint32_t c = 0; c < n; c++)
                 code[c] = (char)(1 + cg_rng_below(&r, 255));
             code[n] = '\0';
-            try_code(cg_families[i], code, false);
+            try_code(cg_zoo_families[i], code, false);
         }
     }
 }
@@ -121,7 +122,7 @@ static void test_random_bytes(void **state)
 static void test_find(void **state)
 {
     (void)state;
-    const cg_family *f;
+    const cg_zoo_family *f;
     cg_zoo_opts o;
     assert_int_equal(cg_zoo_find("ofa_mbv3:width=1.2", &f, &o), CG_OK);
     assert_string_equal(f->name, "ofa_mbv3");

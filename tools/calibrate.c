@@ -130,13 +130,16 @@ static cg_err learn(calibration *c, networks *w, cg_model *m,
     CG_TRY(read_table(w, c->labels));
     CG_TRY(networks_make(w));
     c->left_out = w->left_out;
-    uint32_t n = w->set ? w->set->n_graphs : 0;
+    uint32_t n = 0;
+    for (size_t i = 0; i < w->sets.len; i++) {
+        n += w->sets.data[i]->n_graphs;
+        w->sets.data[i]->path = c->labels; /* for messages */
+    }
     if (n < CALIBRATE_LEAST)
         return cg_fail(CG_EFORMAT, "%s: %u measured networks are too few to "
                        "calibrate a model: it needs %d", c->labels, n,
                        CALIBRATE_LEAST);
-    w->set->path = c->labels; /* for messages */
-    CG_TRY(cg_examples_of(&family, w->set, "accuracy", true));
+    CG_TRY(networks_examples(w, "accuracy", true, &family));
     cg_examples_add(&family, others);
     cg_err err = tune(m, &family, n);
     cg_examples_free(&family);

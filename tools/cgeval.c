@@ -1,6 +1,5 @@
 /* cgeval: how well a model does on labelled networks, as it is and after
  * fine-tuning. */
-#include <getopt.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,19 +7,22 @@
 
 #include "runtime/finetune.h"
 #include "tools/cli.h"
+#include "tools/device.h"
 #include "tools/eval_rows.h"
 #include "tools/networks.h"
 #include "tools/pictures.h"
 
 static const char usage[] =
-"usage: cgeval --model M.safetensors SET.cgs...\n"
-"       cgeval --model M.safetensors --family F --labels FILE.csv[.gz]\n"
-"       cgeval --model M.safetensors --onnx DIR --labels FILE.csv[.gz]\n"
+"usage: cgeval [--model FILE] SET.cgs...\n"
+"       cgeval [--model FILE] --family F --labels FILE.csv[.gz]\n"
+"       cgeval [--model FILE] --onnx DIR --labels FILE.csv[.gz]\n"
 "Says how well a model's members, and GENNAPE, which is all of them together,\n"
 "foretell the accuracy of networks: mean absolute error (points), Spearman's\n"
 "and Kendall's correlation of ranks, NDCG@10 and NDCG@50; FLOPs and numbers of\n"
 "parameters beside them.\n"
 "\n"
+"  --model FILE           made by cgtrain; otherwise the one that comes with\n"
+"                         the program\n"
 "  --family F             networks are codes of this family (cgzoo list)\n"
 "  --code-columns A,B     columns that make a code (code, or else arch)\n"
 "  --onnx DIR             networks are models: column file of the table\n"
@@ -40,16 +42,16 @@ static const char usage[] =
 "                         flops.svg, tsne.svg, and for each member that\n"
 "                         predicts one predicted_MEMBER.svg\n"
 "  --json                 one object a line\n"
-"  --device cpu|cuda|auto (cpu), --threads N (all)\n"
 "  -j, --jobs N           threads that make graphs (all)\n"
-"  --version, --help\n";
+DEVICE_USAGE("cpu");
 
 enum { EVERYONE = -1, MANY = 20000 };
 
 typedef struct eval_options {
-    const char *model, *family, *onnx, *without, *device, *plot;
+    const char *model, *family, *onnx, *without, *plot;
+    device_options on;
     pack_options labels;
-    int member, finetune, seeds, first, bootstrap, threads, jobs;
+    int member, finetune, seeds, first, bootstrap, jobs;
     bool held_out, json;
     char **sets;
     int n_sets;
@@ -271,11 +273,10 @@ static cg_err open_table(eval *v)
         CG_TRY(networks_of_family(w, o->family, &o->labels));
     else
         CG_TRY(networks_of_models(w, (char *)o->onnx, &o->labels));
-    if (!w->set)
+    if (w->sets.len == 0)
         return cg_fail(CG_EFORMAT, "%s: no network is left", o->labels.labels);
-    w->set->path = o->labels.labels; /* for messages */
-    v->source[0].set = w->set;
-    w->set = NULL;
+    v->source[0].set = w->sets.data[--w->sets.len];
+    v->source[0].set->path = o->labels.labels; /* for messages */
     v->n_sources = 1;
     return cg_examples_of(&v->source[0].examples, v->source[0].set,
                           o->labels.label_columns, true);
@@ -344,7 +345,8 @@ static cg_err run(eval *v)
         return cg_fail(CG_EUSAGE, "%s has no member '%s'", o->model,
                        o->member == GENNAPE
                            ? "gennape" : cg_member_table[o->member].name);
-    CG_TRY(o->n_sets ? open_sets(v) : open_table(v));
+    if (!o->n_sets)
+        CG_TRY(open_table(v));
     if (o->held_out)
         hold_out(v);
     for (int i = 0; i < v->n_sources; i++) {
@@ -365,23 +367,32 @@ static cg_err run(eval *v)
                          v->networks.left_out);
 }
 
-static cg_err load_and_run(eval *v, cg_dev *dev)
+/* Of a table it is not known how many there are before the model is read. */
+static cg_err load_and_run(eval *v, cg_dev **dev)
 {
-    CG_TRY(cg_model_load(&v->m, dev, v->o->model, NULL));
-    v->source = cg_xcalloc((size_t)v->o->n_sets + 1, sizeof *v->source);
-    return run(v);
+    const eval_options *o = v->o;
+    double n = 0;
+    v->source = cg_xcalloc((size_t)o->n_sets + 1, sizeof *v->source);
+    CG_TRY(open_sets(v));
+    for (int i = 0; i < v->n_sources; i++)
+        n += v->source[i].examples.n;
+    CG_TRY(device_open(dev, &o->on, n));
+    CG_TRY(cg_model_load(&v->m, *dev, o->model, NULL));
+    cg_err err = run(v);
+    device_tell_shortage(&o->on, *dev, v->m->at_once);
+    return err;
 }
 
-static cg_err run_all(const eval_options *o)
+static cg_err run_all(eval_options *o)
 {
     eval v = {.o = o, .progress = isatty(STDERR_FILENO)};
     cg_dev *dev = NULL;
-    CG_TRY(cg_dev_open(&dev, o->device, o->threads));
+    CG_TRY(device_find_model(&o->model));
     cg_err err = o->plot ? pictures_new(&v.pictures, o->plot,
                                         (uint64_t)o->first)
                          : CG_OK;
     if (err == CG_OK)
-        err = load_and_run(&v, dev);
+        err = load_and_run(&v, &dev);
     cg_embedded_free(&v.embedded);
     for (int i = 0; i < v.n_sources; i++)
         close_set(&v.source[i]);
@@ -397,8 +408,7 @@ static cg_err run_all(const eval_options *o)
 
 enum { OPT_MODEL = 256, OPT_FAMILY, OPT_CODE_COLUMNS, OPT_ONNX, OPT_LABELS,
        OPT_LABEL_COLUMN, OPT_WITHOUT, OPT_HELD_OUT, OPT_FINETUNE, OPT_SEEDS,
-       OPT_SEED, OPT_MEMBER, OPT_BOOTSTRAP, OPT_PLOT, OPT_JSON, OPT_DEVICE,
-       OPT_THREADS, OPT_VERSION, OPT_HELP };
+       OPT_SEED, OPT_MEMBER, OPT_BOOTSTRAP, OPT_PLOT, OPT_JSON };
 
 static const struct option long_options[] = {
     {"model", required_argument, NULL, OPT_MODEL},
@@ -416,11 +426,8 @@ static const struct option long_options[] = {
     {"bootstrap", required_argument, NULL, OPT_BOOTSTRAP},
     {"plot", required_argument, NULL, OPT_PLOT},
     {"json", no_argument, NULL, OPT_JSON},
-    {"device", required_argument, NULL, OPT_DEVICE},
-    {"threads", required_argument, NULL, OPT_THREADS},
     {"jobs", required_argument, NULL, 'j'},
-    {"version", no_argument, NULL, OPT_VERSION},
-    {"help", no_argument, NULL, OPT_HELP},
+    DEVICE_OPTIONS,
     {0},
 };
 
@@ -445,7 +452,6 @@ static cg_err take(eval_options *o, int opt, const char *arg)
     case OPT_HELD_OUT: o->held_out = true; break;
     case OPT_PLOT: o->plot = arg; break;
     case OPT_JSON: o->json = true; break;
-    case OPT_DEVICE: o->device = arg; break;
     case OPT_MEMBER: return find_member(arg, &o->member);
     case OPT_FINETUNE: return cg_cli_int(arg, "--finetune", 2, 1000000,
                                          &o->finetune);
@@ -453,10 +459,8 @@ static cg_err take(eval_options *o, int opt, const char *arg)
     case OPT_SEED: return cg_cli_int(arg, "--seed", 0, 1000000, &o->first);
     case OPT_BOOTSTRAP: return cg_cli_int(arg, "--bootstrap", 0, 1000000,
                                           &o->bootstrap);
-    case OPT_THREADS: return cg_cli_int(arg, "--threads", 0, 1024,
-                                        &o->threads);
     case 'j': return cg_cli_int(arg, "--jobs", 1, 1024, &o->jobs);
-    default: return cg_fail(CG_EUSAGE, "see cgeval --help");
+    default: return device_take(&o->on, opt, arg);
     }
     return CG_OK;
 }
@@ -464,9 +468,9 @@ static cg_err take(eval_options *o, int opt, const char *arg)
 static cg_err check(const eval_options *o)
 {
     int sources = (o->n_sets > 0) + (o->family != NULL) + (o->onnx != NULL);
-    if (!o->model || sources != 1)
-        return cg_fail(CG_EUSAGE, "--model and either sets, --family or "
-                       "--onnx are needed; see cgeval --help");
+    if (sources != 1)
+        return cg_fail(CG_EUSAGE, "either sets, --family or --onnx are "
+                       "needed; see cgeval --help");
     if (o->n_sets ? o->labels.labels != NULL : !o->labels.labels)
         return cg_fail(CG_EUSAGE, o->n_sets
             ? "a set has its own labels: --labels goes with --family and "
@@ -481,10 +485,6 @@ static cg_err parse(eval_options *o, int argc, char **argv)
 {
     for (int opt; (opt = getopt_long(argc, argv, "j:", long_options,
                                      NULL)) != -1;) {
-        if (opt == OPT_HELP || opt == OPT_VERSION) {
-            fputs(opt == OPT_HELP ? usage : cg_cli_version("cgeval"), stdout);
-            exit(0);
-        }
         CG_TRY(take(o, opt, optarg));
     }
     o->sets = argv + optind;
@@ -494,8 +494,8 @@ static cg_err parse(eval_options *o, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    eval_options o = {.device = "cpu", .member = EVERYONE, .seeds = 5,
-                      .first = 1, .bootstrap = -1};
+    eval_options o = {.on = {"cgeval", usage, "cpu"}, .member = EVERYONE,
+                      .seeds = 5, .first = 1, .bootstrap = -1};
     cg_err err = parse(&o, argc, argv);
     if (err == CG_OK)
         err = run_all(&o);

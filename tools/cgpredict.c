@@ -1,5 +1,4 @@
 /* cgpredict: how well networks will do, by a model that was trained before. */
-#include <getopt.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -9,6 +8,7 @@
 #include "base/io.h"
 #include "tools/calibrate.h"
 #include "tools/cli.h"
+#include "tools/device.h"
 #include "tools/draw.h"
 #include "tools/explain.h"
 #include "tools/networks.h"
@@ -23,7 +23,8 @@ static const char usage[] =
 "it says of the networks it was trained on, or of those given where these are\n"
 "20 or more and the model was not tuned. Best first.\n"
 "\n"
-"  --model FILE           made by cgtrain\n"
+"  --model FILE           made by cgtrain; otherwise the one that comes with\n"
+"                         the program\n"
 "  --codes FAMILY FILE    the codes of a table, of one family (cgzoo list)\n"
 "  --code-columns A,B     columns that make a code (code, or else arch)\n"
 "  --calibrate LABELS.csv tunes the model first to networks that you have\n"
@@ -45,14 +46,14 @@ static const char usage[] =
 "                         same; docs/learner.md), family, distance, strange\n"
 "  --csv                  a table, best first: file, accuracy, score,\n"
 "                         confidence, family, distance\n"
-"  --device cpu|cuda|auto (cpu), --threads N (all)\n"
 "  -j, --jobs N           threads that make graphs (all)\n"
-"  --version, --help\n";
+DEVICE_USAGE("auto");
 
 typedef struct predict_options {
-    const char *model, *device, *embedding, *plot, *codes_family, *codes,
+    device_options on;
+    const char *model, *embedding, *plot, *codes_family, *codes,
         *columns, *calibrate, *output;
-    int threads, jobs, top; /* top 0: all */
+    int jobs, top; /* top 0: all */
     bool compare, json, csv, explain;
     char **args;
     int n_args;
@@ -200,19 +201,25 @@ static void print(const prediction *p)
 
 /* -- from one end to the other --------------------------------------------- */
 
-static cg_err gather(prediction *p)
+static cg_err list(prediction *p)
 {
     const predict_options *o = p->o;
     networks *w = &p->networks;
-    *w = (networks){.tool = "cgpredict", .jobs = o->jobs,
-                    .form = p->m->config.form == CG_WORD_FORM_FUSED
-                                ? CG_FORM_FUSED : CG_FORM_FOLDED};
+    *w = (networks){.tool = "cgpredict", .jobs = o->jobs};
     for (int i = 0; i < o->n_args; i++)
         CG_TRY(networks_add(w, o->args[i]));
     if (o->codes)
         CG_TRY(networks_add_codes(w, o->codes_family, o->codes, o->columns));
+    return CG_OK;
+}
+
+static cg_err gather(prediction *p)
+{
+    networks *w = &p->networks;
+    w->form = p->m->config.form == CG_WORD_FORM_FUSED ? CG_FORM_FUSED
+                                                      : CG_FORM_FOLDED;
     CG_TRY(networks_make(w));
-    return w->set ? cg_examples_of(&p->examples, w->set, NULL, false) : CG_OK;
+    return networks_examples(w, NULL, false, &p->examples);
 }
 
 static cg_err tune(prediction *p, size_t *bad)
@@ -245,36 +252,26 @@ static cg_err run(prediction *p, size_t *bad)
     return CG_OK;
 }
 
-/* The model that comes with the program: installed, or in its source. */
-static cg_err find_model(predict_options *o)
-{
-    static const char *const places[] = {
-        GENNAPE_DATA "/models/gennape.safetensors",
-        GENNAPE_SOURCE "/models/gennape.safetensors"};
-    for (size_t i = 0; i < sizeof places / sizeof *places && !o->model; i++)
-        if (access(places[i], F_OK) == 0)
-            o->model = places[i];
-    return o->model ? CG_OK
-                    : cg_fail(CG_EIO, "no model is installed (%s): train one "
-                              "with cgtrain and give --model FILE",
-                              places[0]);
-}
-
 static cg_err run_all(predict_options *o, size_t *bad)
 {
     prediction p = {.o = o};
     cg_dev *dev = NULL;
-    CG_TRY(find_model(o));
+    CG_TRY(device_find_model(&o->model));
     if (o->embedding)
         CG_TRY(cg_cli_try_output(o->embedding));
     if (o->output)
         CG_TRY(cg_cli_try_output(o->output));
     if (o->plot)
         CG_TRY(draw_network(o->args[0], o->plot));
-    CG_TRY(cg_dev_open(&dev, o->device, o->threads));
-    cg_err err = cg_model_load(&p.m, dev, o->model, NULL);
+    cg_err err = list(&p);
+    if (err == CG_OK)
+        err = device_open(&dev, &o->on, (double)p.networks.table.n);
+    if (err == CG_OK)
+        err = cg_model_load(&p.m, dev, o->model, NULL);
     if (err == CG_OK)
         err = run(&p, bad);
+    if (p.m)
+        device_tell_shortage(&o->on, dev, p.m->at_once);
     prediction_free(&p);
     cg_dev_close(dev);
     return err;
@@ -284,8 +281,7 @@ static cg_err run_all(predict_options *o, size_t *bad)
 
 enum { OPT_MODEL = 256, OPT_CODES, OPT_CODE_COLUMNS, OPT_CALIBRATE,
        OPT_COMPARE, OPT_EXPLAIN, OPT_TOP, OPT_CSV,
-       OPT_EMBEDDING, OPT_PLOT, OPT_JSON, OPT_DEVICE, OPT_THREADS,
-       OPT_VERSION, OPT_HELP };
+       OPT_EMBEDDING, OPT_PLOT, OPT_JSON };
 
 static const struct option long_options[] = {
     {"model", required_argument, NULL, OPT_MODEL},
@@ -300,11 +296,8 @@ static const struct option long_options[] = {
     {"embedding", required_argument, NULL, OPT_EMBEDDING},
     {"plot", required_argument, NULL, OPT_PLOT},
     {"json", no_argument, NULL, OPT_JSON},
-    {"device", required_argument, NULL, OPT_DEVICE},
-    {"threads", required_argument, NULL, OPT_THREADS},
     {"jobs", required_argument, NULL, 'j'},
-    {"version", no_argument, NULL, OPT_VERSION},
-    {"help", no_argument, NULL, OPT_HELP},
+    DEVICE_OPTIONS,
     {0},
 };
 
@@ -332,11 +325,8 @@ static cg_err take(predict_options *o, int opt, const char *arg)
     case OPT_EMBEDDING: o->embedding = arg; break;
     case OPT_PLOT: o->plot = arg; break;
     case OPT_JSON: o->json = true; break;
-    case OPT_DEVICE: o->device = arg; break;
-    case OPT_THREADS: return cg_cli_int(arg, "--threads", 0, 1024,
-                                        &o->threads);
     case 'j': return cg_cli_int(arg, "--jobs", 1, 1024, &o->jobs);
-    default: return cg_fail(CG_EUSAGE, "see cgpredict --help");
+    default: return device_take(&o->on, opt, arg);
     }
     return CG_OK;
 }
@@ -345,11 +335,6 @@ static cg_err parse(predict_options *o, int argc, char **argv)
 {
     for (int opt; (opt = getopt_long(argc, argv, "j:o:", long_options,
                                      NULL)) != -1;) {
-        if (opt == OPT_HELP || opt == OPT_VERSION) {
-            fputs(opt == OPT_HELP ? usage : cg_cli_version("cgpredict"),
-                  stdout);
-            exit(0);
-        }
         CG_TRY(opt == OPT_CODES ? take_codes(o, argc, argv)
                                 : take(o, opt, optarg));
     }
@@ -372,7 +357,7 @@ static cg_err parse(predict_options *o, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    predict_options o = {.device = "cpu"};
+    predict_options o = {.on = {"cgpredict", usage, "auto"}};
     size_t bad = 0;
     cg_err err = parse(&o, argc, argv);
     if (err == CG_OK)

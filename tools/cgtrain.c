@@ -1,6 +1,5 @@
 /* cgtrain: learns to predict from packed sets of labelled networks. */
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 #include "base/io.h"
 #include "runtime/train.h"
 #include "tools/cli.h"
+#include "tools/device.h"
 #include "tools/train.h"
 
 static const char usage[] =
@@ -22,16 +22,15 @@ static const char usage[] =
 "  --config NAME|FILE    paper (the default), best, or a file of key = value\n"
 "  --set KEY=VALUE       over the configuration (repeatable)\n"
 "  --keys                every key with its value and what it means\n"
-"  --device cpu|cuda|auto (cpu), --threads N (all)\n"
 "  --trace FILE          CSV: the loss of every step and the networks it saw\n"
 "  -q, --quiet           no progress\n"
-"  --version, --help\n";
+DEVICE_USAGE("cpu");
 
 typedef struct options {
     cg_config config;
     bool configured; /* by --config or --set */
-    const char *output, *device, *trace;
-    int threads;
+    const char *output, *trace;
+    device_options on;
     bool resume, quiet, keys;
     char **sets;
     int n_sets;
@@ -73,6 +72,12 @@ static void say_note(void *user, const char *text)
     run *r = user;
     if (!r->o->quiet)
         fprintf(stderr, "%s\n", text);
+}
+
+static void say_warning(void *user, const char *text)
+{
+    (void)user;
+    fprintf(stderr, "cgtrain: %s\n", text);
 }
 
 static void write_trace(void *user, int64_t step, double loss,
@@ -151,7 +156,7 @@ static cg_err train(run *r, cg_dev *dev, const train_data *data)
     cg_progress from;
     cg_split split;
     cg_train_hooks hooks = {r, say_stage, say_progress, say_note, keep,
-                            r->trace ? write_trace : NULL};
+                            r->trace ? write_trace : NULL, say_warning};
     CG_TRY(open_model(r, dev, &from));
     const cg_config *c = &r->m->config;
     cg_split_make(&split, &data->all, (uint32_t)c->limit, (uint64_t)c->seed);
@@ -162,6 +167,7 @@ static cg_err train(run *r, cg_dev *dev, const train_data *data)
         err = report(r, data, &split.test);
     if (err == CG_OK)
         unlink(r->checkpoint);
+    device_tell_shortage(&r->o->on, dev, r->m->at_once);
     cg_split_free(&split);
     return err;
 }
@@ -173,12 +179,15 @@ static cg_err run_all(const options *o)
     train_data data = {0};
     if (asprintf(&r.checkpoint, "%s.checkpoint", o->output) < 0)
         abort();
-    cg_err err = cg_dev_open(&dev, o->device, o->threads);
+    cg_err err = cg_cli_try_output(o->output);
     if (err == CG_OK)
-        err = cg_cli_try_output(o->output);
+        err = cg_cli_try_output(r.checkpoint);
     if (err == CG_OK)
         err = train_data_open(&data, o->sets, o->n_sets,
                               o->config.label_column);
+    if (err == CG_OK)
+        err = device_open(&dev, &o->on,
+                          (double)data.all.n * o->config.epochs);
     if (err == CG_OK && o->trace && !(r.trace = fopen(o->trace, "w")))
         err = cg_fail(CG_EIO, "%s: %s", o->trace, strerror(errno));
     if (r.trace)
@@ -196,8 +205,7 @@ static cg_err run_all(const options *o)
 
 /* -- command line ---------------------------------------------------------- */
 
-enum { OPT_RESUME = 256, OPT_CONFIG, OPT_SET, OPT_KEYS, OPT_DEVICE,
-       OPT_THREADS, OPT_TRACE, OPT_VERSION, OPT_HELP };
+enum { OPT_RESUME = 256, OPT_CONFIG, OPT_SET, OPT_KEYS, OPT_TRACE };
 
 static const struct option long_options[] = {
     {"output", required_argument, NULL, 'o'},
@@ -205,12 +213,9 @@ static const struct option long_options[] = {
     {"config", required_argument, NULL, OPT_CONFIG},
     {"set", required_argument, NULL, OPT_SET},
     {"keys", no_argument, NULL, OPT_KEYS},
-    {"device", required_argument, NULL, OPT_DEVICE},
-    {"threads", required_argument, NULL, OPT_THREADS},
     {"trace", required_argument, NULL, OPT_TRACE},
     {"quiet", no_argument, NULL, 'q'},
-    {"version", no_argument, NULL, OPT_VERSION},
-    {"help", no_argument, NULL, OPT_HELP},
+    DEVICE_OPTIONS,
     {0},
 };
 
@@ -221,17 +226,14 @@ static cg_err take(options *o, int opt, const char *arg)
     case 'q': o->quiet = true; break;
     case OPT_RESUME: o->resume = true; break;
     case OPT_KEYS: o->keys = true; break;
-    case OPT_DEVICE: o->device = arg; break;
     case OPT_TRACE: o->trace = arg; break;
-    case OPT_THREADS: return cg_cli_int(arg, "--threads", 0, 1024,
-                                        &o->threads);
     case OPT_CONFIG:
         o->configured = true;
         return cg_config_load(&o->config, arg);
     case OPT_SET:
         o->configured = true;
         return cg_config_set(&o->config, arg);
-    default: return cg_fail(CG_EUSAGE, "see cgtrain --help");
+    default: return device_take(&o->on, opt, arg);
     }
     return CG_OK;
 }
@@ -240,10 +242,6 @@ static cg_err parse(options *o, int argc, char **argv)
 {
     for (int opt; (opt = getopt_long(argc, argv, "o:q", long_options,
                                      NULL)) != -1;) {
-        if (opt == OPT_HELP || opt == OPT_VERSION) {
-            fputs(opt == OPT_HELP ? usage : cg_cli_version("cgtrain"), stdout);
-            exit(0);
-        }
         CG_TRY(take(o, opt, optarg));
     }
     o->sets = argv + optind;
@@ -260,7 +258,8 @@ int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "finetune") == 0)
         return train_finetune(argc - 1, argv + 1);
-    options o = {.config = cg_config_default, .device = "cpu"};
+    options o = {.config = cg_config_default,
+                 .on = {"cgtrain", usage, "cpu"}};
     cg_err err = parse(&o, argc, argv);
     if (err == CG_OK && o.keys)
         cg_config_help(stdout, &o.config);

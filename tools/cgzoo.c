@@ -64,7 +64,7 @@ typedef struct options {
     uint64_t n, seed;
     bool spectrum, no_weights, csv;
     pack_options pack;
-    const cg_family *family;
+    const cg_zoo_family *family;
     const char *family_name; /* with its options */
     cg_zoo_opts zoo;
     char **args; /* behind the family */
@@ -279,8 +279,8 @@ static cg_err enumerate(const options *o, FILE *f)
 static cg_err list(const options *o, FILE *f)
 {
     (void)o;
-    for (size_t i = 0; i < cg_n_families; i++) {
-        const cg_family *x = cg_families[i];
+    for (size_t i = 0; i < cg_zoo_n_families; i++) {
+        const cg_zoo_family *x = cg_zoo_families[i];
         fprintf(f, "%s\n  code     %s\n  example  %s\n", x->name, x->grammar,
                 x->example);
         if (*x->options)

@@ -36,6 +36,7 @@ cg_err cg_cli_try_output(const char *path)
     if (strcmp(path, "-") == 0 ||
         (stat(path, &st) == 0 && !S_ISREG(st.st_mode)))
         return CG_OK;
+    cg_out_sweep(path);
     CG_TRY(cg_out_open(&out, path));
     cg_out_abandon(&out);
     return CG_OK;

@@ -12,7 +12,8 @@ cg_err cg_cli_int(const char *text, const char *option, int least, int most,
 const char *cg_cli_version(const char *program);
 
 /* Whether a file could be written there: better to hear that it cannot be
- * before the work than after. Devices and "-" are not tried. */
+ * before the work than after. Devices and "-" are not tried. What a program
+ * that was killed has left there of such a file is removed. */
 cg_err cg_cli_try_output(const char *path);
 
 /* Prints the error, flushes standard output; the exit status: 0, 1, or 2 for

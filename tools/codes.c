@@ -43,7 +43,7 @@ cg_err codes_check(const char *family, const char *const *code, size_t n,
                    const char *path)
 {
     _Alignas(16) char arch[CG_ZOO_ARCH_MAX];
-    const cg_family *f;
+    const cg_zoo_family *f;
     cg_zoo_opts o;
     CG_TRY(cg_zoo_find(family, &f, &o));
     if (n == 0)

@@ -14,7 +14,7 @@
 /* -- one network ----------------------------------------------------------- */
 
 /* Splits FAMILY[:OPTIONS]:CODE. Codes may hold colons, options hold '='. */
-static cg_err split_code(const char *name, const cg_family **family,
+static cg_err split_code(const char *name, const cg_zoo_family **family,
                          cg_zoo_opts *o, char **head, const char **code)
 {
     size_t len = strcspn(name, ":"), more;
@@ -31,7 +31,7 @@ static cg_err split_code(const char *name, const cg_family **family,
 
 static cg_err build_code(const char *name, cg_graph **g)
 {
-    const cg_family *family;
+    const cg_zoo_family *family;
     cg_zoo_opts o;
     const char *code;
     char *head;
@@ -148,38 +148,141 @@ cg_err networks_add_codes(networks *w, const char *family, const char *file,
     return err;
 }
 
-static void set_options(networks *w, pack_options *o)
+/* What is made goes to *set, which take_set adds to the others. */
+static void set_options(networks *w, pack_options *o, cg_set **set,
+                        size_t *left_out)
 {
+    *set = NULL;
+    *left_out = 0;
     o->tool = w->tool;
     o->form = w->form;
     o->jobs = w->jobs;
     o->no_spectrum = true; /* it teaches an encoder, and nothing else */
     o->need_flops = true;
-    o->set = &w->set;
-    o->left_out = &w->left_out;
+    o->set = set;
+    o->left_out = left_out;
 }
 
-/* The family whose codes all of them are; "networks": they are not. */
-static const char *common_family(const pack_table *t)
+static cg_err take_set(networks *w, cg_err err, cg_set *set, size_t left_out)
 {
-    const cg_family *family = NULL;
+    if (set)
+        cg_array_push(&w->sets, set);
+    w->left_out += left_out;
+    return err;
+}
+
+/* The family of a code; NULL: it is a file's name, or of none. */
+static const cg_zoo_family *family_of(const char *name)
+{
+    const cg_zoo_family *family;
     cg_zoo_opts o;
     const char *code;
     char *head = NULL;
-    bool all = t->n > 0 && !is_file(t->name[0]) &&
-               split_code(t->name[0], &family, &o, &head, &code) == CG_OK;
-    size_t len = all ? strlen(head) : 0;
-    for (size_t i = 1; i < t->n && all; i++)
-        all = strncmp(t->name[i], head, len) == 0 && t->name[i][len] == ':';
+    if (is_model(name) || !strchr(name, ':'))
+        return NULL;
+    cg_err err = split_code(name, &family, &o, &head, &code);
     free(head);
-    return all ? family->name : "networks";
+    return err == CG_OK ? family : NULL;
+}
+
+/* Codes of one family stand together, mostly. */
+static bool same_head(const char *a, const char *b)
+{
+    size_t n = strcspn(a, ":");
+    return a[n] && strncmp(a, b, n + 1) == 0 && !is_model(a) && !is_model(b);
+}
+
+/* A set of those of one family: by its name a model knows what they are. */
+static cg_err make_some(networks *w, const cg_zoo_family *const *of,
+                        const cg_zoo_family *family)
+{
+    const pack_table *all = &w->table;
+    pack_table t = {.n_labels = all->n_labels, .label_name = all->label_name};
+    pack_options o = {0};
+    cg_set *set;
+    size_t left_out;
+    for (size_t i = 0; i < all->n; i++)
+        if (of[i] == family)
+            pack_table_add(&t, all->name[i],
+                           t.n_labels ? all->label + i * t.n_labels : NULL);
+    set_options(w, &o, &set, &left_out);
+    cg_err err = pack_run(&t, &o, family ? family->name : "networks", load,
+                          NULL);
+    t.label_name = NULL;
+    pack_table_free(&t);
+    return take_set(w, err, set, left_out);
+}
+
+static bool is_first(const cg_zoo_family *const *of, size_t i)
+{
+    size_t k = 0;
+    while (of[k] != of[i])
+        k++;
+    return k == i;
 }
 
 cg_err networks_make(networks *w)
 {
-    pack_options o = {0};
-    set_options(w, &o);
-    return pack_run(&w->table, &o, common_family(&w->table), load, NULL);
+    const pack_table *t = &w->table;
+    const cg_zoo_family **of = cg_xcalloc(t->n + 1, sizeof *of);
+    cg_err err = CG_OK;
+    w->left_out += t->bad;
+    for (size_t i = 0; i < t->n; i++)
+        of[i] = i > 0 && same_head(t->name[i], t->name[i - 1])
+                    ? of[i - 1] : family_of(t->name[i]);
+    for (size_t i = 0; i < t->n && err == CG_OK; i++)
+        if ((i == 0 || of[i] != of[i - 1]) && is_first(of, i))
+            err = make_some(w, of, of[i]);
+    cg_xfree(of);
+    return err;
+}
+
+/* Sets keep the order of the table, and so do their examples: each row's is the
+ * next of one of them, if it has one. */
+static void merge(const pack_table *t, const cg_examples *of, size_t n,
+                  cg_examples *e)
+{
+    cg_examples all = {0};
+    uint32_t *next = cg_xcalloc(n + 1, sizeof *next), *order, at = 0;
+    uint32_t *first = cg_xcalloc(n + 1, sizeof *first);
+    for (size_t k = 0; k < n; k++) {
+        first[k] = all.n;
+        cg_examples_add(&all, &of[k]);
+    }
+    order = cg_xcalloc((size_t)all.n + 1, sizeof *order);
+    for (size_t i = 0; i < t->n; i++) {
+        size_t k = 0;
+        for (; k < n; k++) {
+            const cg_pick *p = &of[k].pick[next[k]];
+            if (next[k] < of[k].n &&
+                strcmp(cg_set_name(p->set, p->index), t->name[i]) == 0)
+                break;
+        }
+        if (k < n)
+            order[at++] = first[k] + next[k]++;
+    }
+    *e = cg_examples_pick(&all, order, at);
+    cg_examples_free(&all);
+    cg_xfree(order);
+    cg_xfree(first);
+    cg_xfree(next);
+}
+
+cg_err networks_examples(const networks *w, const char *label, bool labelled,
+                         cg_examples *e)
+{
+    size_t n = w->sets.len;
+    cg_examples *of = cg_xcalloc(n + 1, sizeof *of);
+    cg_err err = CG_OK;
+    *e = (cg_examples){0};
+    for (size_t k = 0; k < n && err == CG_OK; k++)
+        err = cg_examples_of(&of[k], w->sets.data[k], label, labelled);
+    if (err == CG_OK)
+        merge(&w->table, of, n, e);
+    for (size_t k = 0; k < n; k++)
+        cg_examples_free(&of[k]);
+    cg_xfree(of);
+    return err;
 }
 
 /* -- words ----------------------------------------------------------------- */
@@ -230,26 +333,33 @@ cg_err networks_of_family(networks *w, const char *family,
                           const pack_options *labels)
 {
     pack_options o = *labels;
-    const cg_family *f;
+    const cg_zoo_family *f;
     cg_zoo_opts opts;
+    cg_set *set;
+    size_t left_out;
     CG_TRY(cg_zoo_find(family, &f, &opts));
-    set_options(w, &o);
+    set_options(w, &o, &set, &left_out);
     CG_TRY(read_codes(&w->table, &o, f->name));
     CG_TRY(leave_out(w, &w->table, o.labels));
     CG_TRY(codes_check(family, w->table.name, w->table.n, o.labels));
-    return pack_run(&w->table, &o, f->name, load_code, family);
+    cg_err err = pack_run(&w->table, &o, f->name, load_code, family);
+    return take_set(w, err, set, left_out);
 }
 
 cg_err networks_of_models(networks *w, char *dir, const pack_options *labels)
 {
     options o = {.pack_opts = *labels};
-    set_options(w, &o.pack_opts);
-    return pack_models(&o, &dir, 1);
+    cg_set *set;
+    size_t left_out;
+    set_options(w, &o.pack_opts, &set, &left_out);
+    cg_err err = pack_models(&o, &dir, 1);
+    return take_set(w, err, set, left_out);
 }
 
 void networks_free(networks *w)
 {
     pack_table_free(&w->table);
-    cg_set_close(w->set);
-    w->set = NULL;
+    for (size_t i = 0; i < w->sets.len; i++)
+        cg_set_close(w->sets.data[i]);
+    cg_array_free(&w->sets);
 }

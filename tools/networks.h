@@ -1,8 +1,10 @@
-/* Networks as people name them, made into a data set in memory: what cgeval
+/* Networks as people name them, made into data sets in memory: what cgeval
  * and cgpredict are given. */
 #ifndef CG_TOOLS_NETWORKS_H
 #define CG_TOOLS_NETWORKS_H
 
+#include "base/array.h"
+#include "runtime/examples.h"
 #include "tools/pack.h"
 
 typedef struct networks {
@@ -13,7 +15,7 @@ typedef struct networks {
                             code are left out */
     pack_table table;
     size_t left_out;  /* networks that were named on stderr */
-    cg_set *set;      /* NULL: none is left, or not made yet */
+    CG_ARRAY(cg_set *) sets; /* those that are left */
 } networks;           /* set the first four, the others zero, to start */
 
 /* Adds MODEL.onnx, GRAPH.cg, FAMILY[:OPTIONS]:CODE, or a directory, which
@@ -23,10 +25,15 @@ cg_err networks_add(networks *w, const char *arg);
  * or else arch. */
 cg_err networks_add_codes(networks *w, const char *family, const char *file,
                           const char *columns);
-/* Makes what was added into w->set. */
+/* Makes what was added: a set of the codes of each family, of its name, and one
+ * named "networks" of the models. */
 cg_err networks_make(networks *w);
+/* They are cg_examples_of, in the order in which they were added; *e is empty
+ * where none is left. */
+cg_err networks_examples(const networks *w, const char *label, bool labelled,
+                         cg_examples *e);
 
-/* Makes w->set of labelled networks: codes of a family, from a table or from
+/* Makes one set of labelled networks: codes of a family, from a table or from
  * results as a benchmark publishes them. CG_EFORMAT: no row has a code of this
  * family, or a label is not a number. */
 cg_err networks_of_family(networks *w, const char *family,

@@ -1,6 +1,5 @@
 /* cgtrain finetune: a model learns a few networks of another family, and is
  * kept. */
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -8,13 +7,14 @@
 #include "base/array.h"
 #include "runtime/finetune.h"
 #include "tools/cli.h"
+#include "tools/device.h"
 #include "tools/train.h"
 
 static const char usage[] =
 "usage: cgtrain finetune MODEL.safetensors SET.cgs... -o OUT.safetensors\n"
 "Every member of a model learns some networks of another family, one at a\n"
 "time; the model that comes of it weighs its members by how well they order\n"
-"those. Of a model of nets Gaussian processes learn them instead. Says how\n"
+"those. Of a model of nets a Gaussian process learns them instead. Says how\n"
 "well they then do on the others.\n"
 "\n"
 "  -o, --output FILE     the model; whole or not at all; may be MODEL\n"
@@ -23,15 +23,15 @@ static const char usage[] =
 "  --seed S              of samples, order and dropout (1)\n"
 "  --set KEY=VALUE       finetune_epochs, lr, head_lr, schedule, warmup,\n"
 "                        clip, decay, label_column (repeatable)\n"
-"  --device cpu|cuda|auto (cpu), --threads N (all)\n"
 "  -q, --quiet           no progress\n"
-"  --version, --help\n";
+DEVICE_USAGE("cpu");
 
 enum { MOST_SAMPLES = 200 };
 
 typedef struct tune_options {
-    const char *model, *output, *device;
-    int threads, samples, seed; /* samples 0: not given */
+    const char *model, *output;
+    device_options on;
+    int samples, seed; /* samples 0: not given */
     bool quiet;
     CG_ARRAY(const char *) set; /* key=value */
     char **paths;
@@ -142,7 +142,7 @@ static cg_err run_all(const tune_options *o)
 {
     tune_run r = {.o = o, .terminal = isatty(STDERR_FILENO)};
     cg_dev *dev;
-    CG_TRY(cg_dev_open(&dev, o->device, o->threads));
+    CG_TRY(device_open(&dev, &o->on, 0));
     cg_err err = run(&r, dev);
     train_data_free(&r.data);
     cg_model_free(r.m);
@@ -152,19 +152,15 @@ static cg_err run_all(const tune_options *o)
 
 /* -- command line ---------------------------------------------------------- */
 
-enum { OPT_SAMPLES = 256, OPT_SEED, OPT_SET, OPT_DEVICE, OPT_THREADS,
-       OPT_VERSION, OPT_HELP };
+enum { OPT_SAMPLES = 256, OPT_SEED, OPT_SET };
 
 static const struct option long_options[] = {
     {"output", required_argument, NULL, 'o'},
     {"samples", required_argument, NULL, OPT_SAMPLES},
     {"seed", required_argument, NULL, OPT_SEED},
     {"set", required_argument, NULL, OPT_SET},
-    {"device", required_argument, NULL, OPT_DEVICE},
-    {"threads", required_argument, NULL, OPT_THREADS},
     {"quiet", no_argument, NULL, 'q'},
-    {"version", no_argument, NULL, OPT_VERSION},
-    {"help", no_argument, NULL, OPT_HELP},
+    DEVICE_OPTIONS,
     {0},
 };
 
@@ -174,16 +170,13 @@ static cg_err take(tune_options *o, int opt, const char *arg)
     switch (opt) {
     case 'o': o->output = arg; break;
     case 'q': o->quiet = true; break;
-    case OPT_DEVICE: o->device = arg; break;
     case OPT_SAMPLES: return cg_cli_int(arg, "--samples", 2, 10000000,
                                         &o->samples);
     case OPT_SEED: return cg_cli_int(arg, "--seed", 0, 1000000, &o->seed);
-    case OPT_THREADS: return cg_cli_int(arg, "--threads", 0, 1024,
-                                        &o->threads);
     case OPT_SET: /* better now than when the model is there */
         cg_array_push(&o->set, arg);
         return cg_config_set(&scratch, arg);
-    default: return cg_fail(CG_EUSAGE, "see cgtrain finetune --help");
+    default: return device_take(&o->on, opt, arg);
     }
     return CG_OK;
 }
@@ -192,10 +185,6 @@ static cg_err parse(tune_options *o, int argc, char **argv)
 {
     for (int opt; (opt = getopt_long(argc, argv, "o:q", long_options,
                                      NULL)) != -1;) {
-        if (opt == OPT_HELP || opt == OPT_VERSION) {
-            fputs(opt == OPT_HELP ? usage : cg_cli_version("cgtrain"), stdout);
-            exit(0);
-        }
         CG_TRY(take(o, opt, optarg));
     }
     if (argc - optind < 2 || !o->output)
@@ -209,7 +198,7 @@ static cg_err parse(tune_options *o, int argc, char **argv)
 
 int train_finetune(int argc, char **argv)
 {
-    tune_options o = {.device = "cpu", .seed = 1};
+    tune_options o = {.on = {"cgtrain", usage, "cpu"}, .seed = 1};
     cg_err err = parse(&o, argc, argv);
     if (err == CG_OK)
         err = run_all(&o);

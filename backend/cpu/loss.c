@@ -1,5 +1,5 @@
 /* Losses. Those of single elements run on the calling thread: a batch has a
- * few hundred. Those of pairs are cut by rows, and the rows' values are added
+ * few hundred. That of pairs is cut by rows, and the rows' values are added
  * in order. Sums are double. */
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/simd.h"
@@ -8,7 +8,7 @@
 
 struct pairs {
     size_t n;
-    const float *s, *alpha, *y, *target;
+    const float *s, *alpha;
     float tau, weight, *ds;
     double *sum; /* (n) value of each row */
 };
@@ -91,60 +91,6 @@ void cpu_contrast(cg_dev *d, int n, const float *s, const float *alpha,
 }
 
 /* -- pairs of one batch ---------------------------------------------------- */
-
-/* Pairs with target_i > target_j. */
-CG_SIMD static double count_pairs(size_t n, const float *target)
-{
-    double all = 0;
-    for (size_t i = 0; i < n; i++) {
-        int row = 0;
-        float t = target[i];
-#pragma omp simd reduction(+ : row)
-        for (size_t l = 0; l < n; l++)
-            row += t > target[l];
-        all += row;
-    }
-    return all;
-}
-
-/* Element i's gradient over all its pairs, better or worse; the values of the
- * pairs where it is the better one. With z the difference in the right
- * direction: log(1 + e^-z), derivative -1 / (1 + e^z). */
-CG_SIMD static void pairwise_span(const void *job, size_t first, size_t last,
-                                  int thread)
-{
-    const struct pairs *j = job;
-    size_t n = j->n;
-    const float *y = j->y, *target = j->target;
-    (void)thread;
-    for (size_t i = first; i < last; i++) {
-        float value = 0, grad = 0, t = target[i], own = y[i];
-#pragma omp simd reduction(+ : value, grad)
-        for (size_t l = 0; l < n; l++) {
-            float sign = (float)((t > target[l]) - (t < target[l]));
-            float z = sign * (own - y[l]), size = z < 0 ? -z : z;
-            float e = cg_exp(-size), low = z < 0 ? 1 : e;
-            float loss = cg_log1p_exp_neg(size) + (z < 0 ? size : 0);
-            value += sign > 0 ? loss : 0;
-            grad -= sign * low / (1 + e);
-        }
-        j->sum[i] = (double)value;
-        j->ds[i] += j->weight * grad;
-    }
-}
-
-void cpu_pairwise(cg_dev *d, int n, const float *y, const float *target,
-                  float weight, float *loss, float *dy)
-{
-    struct pairs j = { .n = (size_t)n, .y = y, .target = target, .ds = dy };
-    double pairs = count_pairs(j.n, target);
-    j.sum = row_sums(d, j.n);
-    if (pairs == 0 || !j.sum)
-        return;
-    j.weight = (float)((double)weight / pairs);
-    cg_cpu_spans(d, j.n, cg_cpu_grain(16 * j.n), pairwise_span, &j);
-    *loss += j.weight * total(j.n, j.sum);
-}
 
 /* -- single elements ------------------------------------------------------- */
 

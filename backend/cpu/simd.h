@@ -106,11 +106,4 @@ CG_INLINE float cg_log(float x)
         - ((half - (s * (half + r) + k * 9.0580006145e-6f)) - f);
 }
 
-/* log(1 + e^-x) for x >= 0, with small relative error where it is small. */
-CG_INLINE float cg_log1p_exp_neg(float x)
-{
-    float e = cg_exp(-x), u = 1 + e;
-    return cg_log(u) + (e - (u - 1)) / u;
-}
-
 #endif

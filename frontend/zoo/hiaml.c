@@ -289,7 +289,7 @@ static cg_err build(cg_net *net, const void *from, const cg_zoo_opts *o)
     return cg_net_output(net, x);
 }
 
-const cg_family cg_family_hiaml = {
+const cg_zoo_family cg_zoo_hiaml = {
     .name = "hiaml",
     .grammar = "four blocks joined by '-', each of z a22 b23 j30 g30 r30 l20 "
                "t20 t31 src0 src1 src3 src7 src8",

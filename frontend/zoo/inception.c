@@ -532,7 +532,7 @@ static void mutate(cg_rng *r, const cg_zoo_opts *o, void *inout)
     }
 }
 
-const cg_family cg_family_inception = {
+const cg_zoo_family cg_zoo_inception = {
     .name = "inception",
     .grammar = "four stages (or three, the paper's form) joined by '/'; a "
                "stage is Nx[PATH|PATH...], N blocks of 1..4 paths; a path is "

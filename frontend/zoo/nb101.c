@@ -329,7 +329,7 @@ static void print(const void *arch, char *code) { cg_nb101_print(arch, code); }
 
 _Static_assert(sizeof(cg_nb101_cell) <= CG_ZOO_ARCH_MAX, "fits");
 
-const cg_family cg_family_nb101 = {
+const cg_zoo_family cg_zoo_nb101 = {
     .name = "nb101",
     .grammar = "OPS;EDGES: 0 to 5 of conv3x3 conv1x1 maxpool3x3; edges A-B "
                "from lower to higher vertices, sorted, at most 9",

@@ -43,7 +43,7 @@ void cg_nb101_key(const cg_nb101_cell *c, char key[CG_NB101_KEY]);
 void cg_nb101_each(bool (*each)(void *user, const cg_nb101_cell *c),
                    void *user);
 
-/* cg_family.enumerate */
+/* cg_zoo_family.enumerate */
 cg_err cg_nb101_enumerate(bool (*each)(void *user, const char *key,
                                        const char *code), void *user);
 

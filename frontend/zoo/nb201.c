@@ -271,7 +271,7 @@ static cg_err enumerate(bool (*each)(void *user, const char *key,
 
 /* -- the family ------------------------------------------------------------ */
 
-const cg_family cg_family_nb201 = {
+const cg_zoo_family cg_zoo_nb201 = {
     .name = "nb201",
     .grammar = "|op~0|+|op~0|op~1|+|op~0|op~1|op~2|, op one of none "
                "skip_connect nor_conv_1x1 nor_conv_3x3 avg_pool_3x3",

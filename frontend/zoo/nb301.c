@@ -245,7 +245,7 @@ static void mutate(cg_rng *r, const cg_zoo_opts *o, void *arch)
 
 /* -- the family ------------------------------------------------------------ */
 
-const cg_family cg_family_nb301 = {
+const cg_zoo_family cg_zoo_nb301 = {
     .name = "nb301",
     .grammar = "NORMAL-REDUCTION: each 8 pairs of digits, operator (0 to 7) "
                "and input, two per node, sorted by input then operator",

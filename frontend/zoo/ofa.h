@@ -39,7 +39,7 @@ void cg_ofa_sample(const cg_ofa_form *f, cg_rng *r, cg_ofa_arch *a);
  * that group 0 brings into being get fresh digits. */
 void cg_ofa_mutate(const cg_ofa_form *f, cg_rng *r, cg_ofa_arch *a);
 
-/* parse, print, sample and mutate of a family's row (cg_family), which only
+/* parse, print, sample and mutate of a family's row (cg_zoo_family), which only
  * differ in the form of the codes. */
 #define CG_OFA_FUNCTIONS(form)                                                \
     static cg_err parse(const char *code, void *arch)                         \

@@ -65,7 +65,7 @@ static cg_err build(cg_net *net, const void *arch, const cg_zoo_opts *o)
     return cg_net_output(net, cg_linear(net, x, 1000));
 }
 
-const cg_family cg_family_ofa_mbv3 = {
+const cg_zoo_family cg_zoo_ofa_mbv3 = {
     .name = "ofa_mbv3",
     .grammar = "5 depths 2-4 '-' 20 kernels 3 5 7 '-' 20 expansions 3 4 6; "
                "0 for absent blocks",

@@ -45,7 +45,7 @@ static cg_err build(cg_net *net, const void *arch, const cg_zoo_opts *o)
     return cg_net_output(net, x);
 }
 
-const cg_family cg_family_ofa_pn = {
+const cg_zoo_family cg_zoo_ofa_pn = {
     .name = "ofa_pn",
     .grammar = "6 depths 2-4 (the last 1) '-' 21 kernels 3 5 7 '-' 21 "
                "expansions 3 4 6; 0 for absent blocks",

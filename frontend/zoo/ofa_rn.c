@@ -105,7 +105,7 @@ static cg_err build(cg_net *net, const void *arch, const cg_zoo_opts *o)
     return cg_net_output(net, x);
 }
 
-const cg_family cg_family_ofa_rn = {
+const cg_zoo_family cg_zoo_ofa_rn = {
     .name = "ofa_rn",
     .grammar = "depths: 0 or 2, then 4 of 0-2 '-' 6 widths 0-2 '-' 18 ratios "
                "1-3; 0 for absent blocks",

@@ -303,7 +303,7 @@ static void mutate(cg_rng *r, const cg_zoo_opts *o, void *inout)
         ;
 }
 
-const cg_family cg_family_two_path = {
+const cg_zoo_family cg_zoo_two_path = {
     .name = "two_path",
     .grammar = "PATH/PATH; a path is 2..4 blocks joined by '|', a block 1..3 "
                "operators joined by '+'; exactly two blocks of a path have a "

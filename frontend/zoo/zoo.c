@@ -5,16 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CG_FAMILY(name) extern const cg_family cg_family_##name;
+#define CG_FAMILY(name) extern const cg_zoo_family cg_zoo_##name;
 #include "frontend/zoo/families.def"
 #undef CG_FAMILY
 
-const cg_family *const cg_families[] = {
-#define CG_FAMILY(name) &cg_family_##name,
+const cg_zoo_family *const cg_zoo_families[] = {
+#define CG_FAMILY(name) &cg_zoo_##name,
 #include "frontend/zoo/families.def"
 #undef CG_FAMILY
 };
-const size_t cg_n_families = sizeof cg_families / sizeof cg_families[0];
+const size_t cg_zoo_n_families =
+    sizeof cg_zoo_families / sizeof cg_zoo_families[0];
 
 /* -- options: "key=value,key=value" ---------------------------------------- */
 
@@ -49,9 +50,9 @@ bool cg_zoo_word(const cg_zoo_opts *o, const char *key, const char *value)
 static cg_err unknown_family(const char *name, int len)
 {
     char all[256] = "";
-    for (size_t i = 0; i < cg_n_families; i++) {
+    for (size_t i = 0; i < cg_zoo_n_families; i++) {
         strcat(all, i ? ", " : "");
-        strcat(all, cg_families[i]->name);
+        strcat(all, cg_zoo_families[i]->name);
     }
     return cg_fail(CG_EUSAGE, "no family '%.*s'; there are: %s", len, name,
                    all);
@@ -79,7 +80,7 @@ static bool listed(const char *list, const char *key, size_t len)
     return false;
 }
 
-static cg_err check_options(const cg_family *f, const char *text)
+static cg_err check_options(const cg_zoo_family *f, const char *text)
 {
     for (const char *s = text; *s;) {
         size_t pair = strcspn(s, ","), key = strcspn(s, "=,");
@@ -97,7 +98,7 @@ static cg_err check_options(const cg_family *f, const char *text)
 }
 
 /* Whether the family takes the values: it builds its example with them. */
-static cg_err try_options(const cg_family *f, const cg_zoo_opts *o)
+static cg_err try_options(const cg_zoo_family *f, const cg_zoo_opts *o)
 {
     _Alignas(16) char arch[CG_ZOO_ARCH_MAX] = {0};
     cg_net net;
@@ -108,12 +109,12 @@ static cg_err try_options(const cg_family *f, const cg_zoo_opts *o)
     return err == CG_OK ? CG_OK : cg_fail_in(err, "%s", f->name);
 }
 
-cg_err cg_zoo_find(const char *name, const cg_family **out, cg_zoo_opts *o)
+cg_err cg_zoo_find(const char *name, const cg_zoo_family **out, cg_zoo_opts *o)
 {
     size_t len = strcspn(name, ":");
     *o = (cg_zoo_opts){0};
-    for (size_t i = 0; i < cg_n_families; i++) {
-        const cg_family *f = cg_families[i];
+    for (size_t i = 0; i < cg_zoo_n_families; i++) {
+        const cg_zoo_family *f = cg_zoo_families[i];
         if (strlen(f->name) != len || strncmp(f->name, name, len) != 0)
             continue;
         *out = f;
@@ -139,7 +140,7 @@ cg_err cg_zoo_bad(const char *code, const char *at, const char *fmt, ...)
     return cg_fail(CG_EFORMAT, "position %td: %s", at - code + 1, text);
 }
 
-cg_err cg_zoo_build(const cg_family *f, const cg_zoo_opts *o,
+cg_err cg_zoo_build(const cg_zoo_family *f, const cg_zoo_opts *o,
                     const char *code, cg_net *net)
 {
     _Alignas(16) char arch[CG_ZOO_ARCH_MAX] = {0};

@@ -30,7 +30,7 @@ typedef struct cg_zoo_opts {
 double cg_zoo_number(const cg_zoo_opts *o, const char *key, double otherwise);
 bool cg_zoo_word(const cg_zoo_opts *o, const char *key, const char *value);
 
-typedef struct cg_family {
+typedef struct cg_zoo_family {
     const char *name;
     const char *grammar; /* one line for people */
     const char *example; /* a code */
@@ -47,19 +47,19 @@ typedef struct cg_family {
      * returns false; NULL where there are too many. */
     cg_err (*enumerate)(bool (*each)(void *user, const char *key,
                                      const char *code), void *user);
-} cg_family;
+} cg_zoo_family;
 
-extern const cg_family *const cg_families[];
-extern const size_t cg_n_families;
+extern const cg_zoo_family *const cg_zoo_families[];
+extern const size_t cg_zoo_n_families;
 
 /* By name, which may carry options: "ofa_mbv3:width=1.2". *o is set to them
  * (pointing into `name`). Unknown families and options are an error that lists
  * what there is; so is a value that the family does not take. */
-cg_err cg_zoo_find(const char *name, const cg_family **out, cg_zoo_opts *o);
+cg_err cg_zoo_find(const char *name, const cg_zoo_family **out, cg_zoo_opts *o);
 
 /* Parses, builds and sweeps away what is not live. The graph is the caller's:
  * cg_graph_free(net->graph). Errors name family and position. */
-cg_err cg_zoo_build(const cg_family *f, const cg_zoo_opts *o,
+cg_err cg_zoo_build(const cg_zoo_family *f, const cg_zoo_opts *o,
                     const char *code, cg_net *net);
 
 /* What a parser says: "position 7: expected a digit 3, 5 or 7, not 'x'".
