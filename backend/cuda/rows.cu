@@ -1,0 +1,252 @@
+/* What is done element by element, and sums of columns. */
+#include "backend/cuda/threads.cuh"
+
+#include <assert.h>
+#include <math.h>
+
+/* -- elements -------------------------------------------------------------- */
+
+/* z = f(x, y) by rows; y NULL: 0. */
+struct map {
+    size_t rows, cols, ldx, ldy, ldz;
+    const float *x, *y;
+    float *z; /* may be x or y */
+};
+
+/* A thread does V neighbours of a row, or of every so many rows where the grid
+ * cannot be as high as the matrix. */
+template <int V, class F>
+static __global__ void map_rows(struct map m, F f)
+{
+    size_t c = ((size_t)blockIdx.x * blockDim.x + threadIdx.x) * V;
+    size_t r = (size_t)blockIdx.y * blockDim.y + threadIdx.y;
+    if (c >= m.cols)
+        return;
+    for (; r < m.rows; r += (size_t)gridDim.y * blockDim.y) {
+        float x[V], y[V] = { 0 }, z[V];
+        load<V>(m.x + r * m.ldx + c, x);
+        if (m.y)
+            load<V>(m.y + r * m.ldy + c, y);
+        for (int l = 0; l < V; l++)
+            z[l] = f(x[l], y[l], r, c + l);
+        store<V>(m.z + r * m.ldz + c, z);
+    }
+}
+
+/* Rows without gaps are one long row, for an f that knows no columns. */
+static void flatten(struct map *m)
+{
+    if (m->ldx != m->cols || m->ldz != m->cols || (m->y && m->ldy != m->cols))
+        return;
+    m->cols *= m->rows;
+    m->rows = m->cols > 0;
+}
+
+static bool map_by_four(const struct map *m)
+{
+    size_t all = m->cols | (m->rows > 1 ? m->ldx | m->ldy | m->ldz : 0);
+    return all % 4 == 0 && by_four(m->x) && by_four(m->y) && by_four(m->z);
+}
+
+template <class F>
+static void run(cg_dev *d, struct map m, F f)
+{
+    bool fours = map_by_four(&m);
+    size_t steps = fours ? m.cols / 4 : m.cols;
+    unsigned wide = 1;
+    while (wide < BLOCK && wide < steps)
+        wide *= 2;
+    unsigned high = cuda_blocks(m.rows, BLOCK / wide);
+    dim3 block(wide, BLOCK / wide);
+    dim3 grid(cuda_blocks(steps, wide), high < 65535 ? high : 65535);
+    auto kernel = fours ? map_rows<4, F> : map_rows<1, F>;
+    LAUNCH(d, kernel, grid, block, 0, m, f);
+}
+
+struct bias_act {
+    const float *bias;
+    bool relu;
+    __device__ float operator()(float x, float, size_t, size_t c) const
+    {
+        float v = bias ? x + bias[c] : x;
+        return relu && v < 0 ? 0 : v;
+    }
+};
+
+void cuda_bias_act(cg_dev *d, int rows, int cols, const float *x, int ldx,
+                   const float *bias, cg_act act, float *y, int ldy)
+{
+    struct map m = { (size_t)rows, (size_t)cols, (size_t)ldx, 0, (size_t)ldy,
+                     x, NULL, y };
+    struct bias_act f = { bias, act == CG_ACT_RELU };
+    if (!bias && !f.relu && x == y)
+        return;
+    if (!bias)
+        flatten(&m);
+    run(d, m, f);
+}
+
+struct relu_bwd {
+    __device__ float operator()(float dy, float y, size_t, size_t) const
+    {
+        return y > 0 ? dy : 0;
+    }
+};
+
+void cuda_act_bwd(cg_dev *d, int rows, int cols, const float *y, int ldy,
+                  cg_act act, const float *dy, int lddy, float *dx, int lddx)
+{
+    struct map m = { (size_t)rows, (size_t)cols, (size_t)lddy, (size_t)ldy,
+                     (size_t)lddx, dy, y, dx };
+    struct relu_bwd f;
+    if (act == CG_ACT_NONE) {
+        cuda_bias_act(d, rows, cols, dy, lddy, NULL, act, dx, lddx);
+        return;
+    }
+    flatten(&m);
+    run(d, m, f);
+}
+
+struct axpby {
+    float a, b;
+    __device__ float operator()(float x, float y, size_t, size_t) const
+    {
+        return a * x + b * y;
+    }
+};
+
+void cuda_axpby(cg_dev *d, int rows, int cols, float a, const float *x,
+                int ldx, float b, float *y, int ldy)
+{
+    struct map m = { (size_t)rows, (size_t)cols, (size_t)ldx, (size_t)ldy,
+                     (size_t)ldy, x, b == 0 ? NULL : y, y };
+    struct axpby f = { a, b };
+    flatten(&m);
+    run(d, m, f);
+}
+
+struct dropout {
+    float scale, beta;
+    uint64_t key;
+    uint32_t below, cols;
+    __device__ float operator()(float x, float y, size_t r, size_t c) const
+    {
+        uint32_t i = (uint32_t)r * cols + (uint32_t)c;
+        float kept = cg_dropout_bits(key, i) < below ? 0 : x * scale;
+        return beta * y + kept;
+    }
+};
+
+void cuda_dropout(cg_dev *d, int rows, int cols, const float *x, int ldx,
+                  float p, uint64_t key, float beta, float *y, int ldy)
+{
+    struct map m = { (size_t)rows, (size_t)cols, (size_t)ldx, (size_t)ldy,
+                     (size_t)ldy, x, beta == 0 ? NULL : y, y };
+    struct dropout f = { 1 / (1 - p), beta, key,
+                         (uint32_t)ceil((double)p * 0x1p32), (uint32_t)cols };
+    assert(p >= 0 && p < 1);
+    flatten(&m);
+    run(d, m, f);
+}
+
+/* -- fill ------------------------------------------------------------------ */
+
+struct fill {
+    float *y, value;
+    template <int V> __device__ void at(size_t i)
+    {
+        float v[V];
+        for (int l = 0; l < V; l++)
+            v[l] = value;
+        store<V>(y + i, v);
+    }
+};
+
+static __global__ void fill_kernel(struct span s, struct fill f)
+{
+    each_piece(s, f);
+}
+
+void cuda_fill(cg_dev *d, size_t n, float value, float *y)
+{
+    struct span s = span_of(n, by_four(y));
+    struct fill f = { y, value };
+    LAUNCH(d, fill_kernel, span_blocks(s), BLOCK, 0, s, f);
+}
+
+/* -- sums ------------------------------------------------------------------ */
+
+enum { SUM_HIGH = BLOCK / WARP };
+static const size_t PARTS = 128;
+
+/* A block sums `chunk` rows: its warps take every eighth of them, a lane one
+ * column, and the warps' sums are added in their order. With `add`, to what is
+ * there; columns from `half` on go to `rest`. */
+struct sums {
+    size_t rows, cols, ldx, chunk, ldy, half;
+    const float *x;
+    float *y, *rest;
+    bool add;
+};
+
+static __global__ void sum_rows(struct sums j)
+{
+    __shared__ float part[SUM_HIGH][WARP];
+    size_t first = blockIdx.x * j.chunk, last = first + j.chunk;
+    last = last < j.rows ? last : j.rows;
+    for (size_t b = blockIdx.y; b * WARP < j.cols; b += gridDim.y) {
+        size_t c = b * WARP + threadIdx.x;
+        float s = 0;
+        if (c < j.cols)
+#pragma unroll 8
+            for (size_t r = first + threadIdx.y; r < last; r += SUM_HIGH)
+                s += j.x[r * j.ldx + c];
+        part[threadIdx.y][threadIdx.x] = s;
+        __syncthreads();
+        if (threadIdx.y == 0 && c < j.cols) {
+            float *y = c < j.half ? j.y + blockIdx.x * j.ldy + c
+                                  : j.rest + (c - j.half);
+            for (int w = 1; w < SUM_HIGH; w++)
+                s += part[w][threadIdx.x];
+            *y = j.add ? *y + s : s;
+        }
+        __syncthreads();
+    }
+}
+
+static void launch_sums(cg_dev *d, struct sums j, size_t parts)
+{
+    unsigned wide = cuda_blocks(j.cols, WARP);
+    dim3 grid((unsigned)parts, wide < 65535 ? wide : 65535);
+    dim3 block(WARP, SUM_HIGH);
+    LAUNCH(d, sum_rows, grid, block, 0, j);
+}
+
+void cuda_add_rows(cg_dev *d, int rows, int cols, const float *x, float *y,
+                   int half, float *rest)
+{
+    struct sums j = { (size_t)rows, (size_t)cols, (size_t)cols, (size_t)rows,
+                      0, (size_t)half, x, y, rest, true };
+    if (rows)
+        launch_sums(d, j, 1);
+}
+
+void cuda_colsum(cg_dev *d, int rows, int cols, const float *x, int ldx,
+                 float *y)
+{
+    size_t n = (size_t)rows, parts = (n + 63) / 64;
+    struct sums j = { n, (size_t)cols, (size_t)ldx, n, 0, (size_t)cols, x, y,
+                      NULL, true };
+    if (rows <= 256) { /* not worth a second launch */
+        launch_sums(d, j, rows > 0);
+        return;
+    }
+    parts = parts < PARTS ? parts : (size_t)PARTS;
+    j.chunk = (n + parts - 1) / parts;
+    parts = (n + j.chunk - 1) / j.chunk;
+    j.ldy = j.cols;
+    j.y = (float *)cuda_scratch(d, parts * j.cols * sizeof(float));
+    j.add = false;
+    launch_sums(d, j, parts);
+    cuda_add_rows(d, (int)parts, cols, j.y, y, cols, NULL);
+}

@@ -1,0 +1,120 @@
+/* What goes around cuSPARSE's products: bias and activation behind them, the
+ * activation's derivative and the bias' gradient before those of the way
+ * back. */
+#include "backend/cuda/threads.cuh"
+
+/* A block has 32 columns and a strip of rows, of which its 8 warps take turns:
+ * the order of a column's sum is that of the strips. There are at most 512 of
+ * them, as somebody adds up their sums. */
+enum { COLS = 32, WARPS = 8 };
+static const size_t STRIP = 128, STRIPS = 512;
+
+struct grid {
+    size_t rows, cols, strip;
+};
+
+static struct grid grid_of(int rows, int cols)
+{
+    size_t n = (size_t)rows, strip = (n + STRIPS - 1) / STRIPS;
+    struct grid g = { n, (size_t)cols, strip > STRIP ? strip : STRIP };
+    return g;
+}
+
+static dim3 blocks_of(struct grid g)
+{
+    return dim3(cuda_blocks(g.rows, g.strip), cuda_blocks(g.cols, COLS));
+}
+
+/* The rows of a thread: first, first + WARPS, ... before last. */
+struct strip {
+    size_t first, last, col;
+};
+
+static __device__ inline struct strip strip_of(struct grid g)
+{
+    struct strip s;
+    s.first = blockIdx.x * g.strip + threadIdx.y;
+    s.last = (blockIdx.x + 1) * g.strip;
+    s.last = s.last < g.rows ? s.last : g.rows;
+    s.col = (size_t)blockIdx.y * COLS + threadIdx.x;
+    return s;
+}
+
+static __device__ inline float activate(float v, cg_act act)
+{
+    return act == CG_ACT_RELU && v < 0 ? 0 : v;
+}
+
+/* x and bias may be NULL; y may be x, so neither is __restrict__. */
+static __global__ void finish(struct grid g, const float *x, size_t ldx,
+                              const float *bias, cg_act act, float beta,
+                              float *y, size_t ldy)
+{
+    struct strip s = strip_of(g);
+    if (s.col >= g.cols)
+        return;
+    float b = bias ? bias[s.col] : 0;
+    for (size_t r = s.first; r < s.last; r += WARPS) {
+        float *at = y + r * ldy + s.col;
+        float v = activate((x ? x[r * ldx + s.col] : 0) + b, act);
+        *at = beta != 0 ? v + beta * *at : v;
+    }
+}
+
+void cuda_spmm_finish(cg_dev *d, int rows, int cols, const float *x, int ldx,
+                      const float *bias, cg_act act, float beta, float *y,
+                      int ldy)
+{
+    struct grid g = grid_of(rows, cols);
+    LAUNCH(d, finish, blocks_of(g), dim3(COLS, WARPS), 0, g, x, (size_t)ldx,
+           bias, act, beta, y, (size_t)ldy);
+}
+
+/* dz and part may be NULL; part (strips, cols), sums of the strips' rows. */
+static __global__ void start(struct grid g, const float *y, size_t ldy,
+                             cg_act act, const float *dy, size_t lddy,
+                             float *dz, size_t lddz, float *part)
+{
+    __shared__ float sums[WARPS][COLS];
+    struct strip s = strip_of(g);
+    bool inside = s.col < g.cols;
+    float sum = 0;
+    for (size_t r = s.first; r < s.last && inside; r += WARPS) {
+        float v = dy[r * lddy + s.col];
+        if (act == CG_ACT_RELU && !(y[r * ldy + s.col] > 0))
+            v = 0;
+        if (dz)
+            dz[r * lddz + s.col] = v;
+        sum += v;
+    }
+    sums[threadIdx.y][threadIdx.x] = sum;
+    __syncthreads();
+    if (!part || !inside || threadIdx.y > 0)
+        return;
+    for (int w = 1; w < WARPS; w++)
+        sum += sums[w][threadIdx.x];
+    part[blockIdx.x * g.cols + s.col] = sum;
+}
+
+void cuda_spmm_start(cg_dev *d, int rows, int cols, const float *y, int ldy,
+                     cg_act act, const float *dy, int lddy, float *dz,
+                     int lddz, float *dbias)
+{
+    struct grid g = grid_of(rows, cols);
+    dim3 blocks = blocks_of(g);
+    float *part = NULL;
+    if (rows == 0 || (!dz && !dbias))
+        return;
+    if (dbias)
+        part = (float *)cuda_scratch(d, blocks.x * g.cols * sizeof *part);
+    LAUNCH(d, start, blocks, dim3(COLS, WARPS), 0, g, y, (size_t)ldy, act, dy,
+           (size_t)lddy, dz, (size_t)lddz, part);
+    if (dbias)
+        cuda_add_rows(d, (int)blocks.x, cols, part, dbias, cols, NULL);
+}
+
+cudaError_t cuda_probe(void)
+{
+    cudaFuncAttributes a;
+    return cudaFuncGetAttributes(&a, finish);
+}

@@ -1,0 +1,147 @@
+/* What our kernels share: four floats at a time where memory allows it, sums
+ * over warps and blocks in an order that is always the same. */
+#ifndef CG_BACKEND_CUDA_THREADS_CUH
+#define CG_BACKEND_CUDA_THREADS_CUH
+
+#include "backend/cuda/launch.h"
+
+#include <math.h>
+
+#define CG_DEVICE __device__
+#include "backend/dropout.h"
+
+enum { WARP = 32, BLOCK = 256 }; /* threads */
+
+/* -- memory ---------------------------------------------------------------- */
+
+/* Whether p can be read as float4. */
+static inline bool by_four(const float *p)
+{
+    return (uintptr_t)p % sizeof(float4) == 0;
+}
+
+/* v = p[0 .. V), and back; V is 1 or 4. */
+template <int V>
+static __device__ inline void load(const float *p, float *v)
+{
+    if constexpr (V == 1) {
+        v[0] = *p;
+    } else {
+        float4 q = *reinterpret_cast<const float4 *>(p);
+        v[0] = q.x, v[1] = q.y, v[2] = q.z, v[3] = q.w;
+    }
+}
+
+template <int V>
+static __device__ inline void store(float *p, const float *v)
+{
+    if constexpr (V == 1)
+        *p = v[0];
+    else
+        *reinterpret_cast<float4 *>(p)
+            = make_float4(v[0], v[1], v[2], v[3]);
+}
+
+/* One long vector: `fours` float4 where its arrays are aligned, then floats. */
+struct span {
+    size_t fours, n;
+};
+
+static inline struct span span_of(size_t n, bool aligned)
+{
+    struct span s = { aligned ? n / 4 : 0, n };
+    return s;
+}
+
+/* Blocks that have a turn or two at a span. */
+static inline unsigned span_blocks(struct span s)
+{
+    size_t ones = s.n - 4 * s.fours, most = s.fours > ones ? s.fours : ones;
+    unsigned blocks = cuda_blocks(most, BLOCK);
+    return blocks < 2048 ? blocks : 2048;
+}
+
+/* f.at<V>(first) for each piece of the span, shared out to the whole grid. */
+template <class F>
+static __device__ inline void each_piece(struct span s, F &f)
+{
+    size_t step = (size_t)gridDim.x * blockDim.x;
+    size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
+    for (size_t k = i; k < s.fours; k += step)
+        f.template at<4>(4 * k);
+    for (size_t k = 4 * s.fours + i; k < s.n; k += step)
+        f.template at<1>(k);
+}
+
+/* -- sums ------------------------------------------------------------------ */
+
+/* Of `width` neighbours (a power of two); each of them gets the same bits. */
+static __device__ inline float near_sum(float x, int width)
+{
+    for (int by = width / 2; by > 0; by /= 2)
+        x += __shfl_xor_sync(0xffffffffu, x, by);
+    return x;
+}
+
+static __device__ inline float near_max(float x, int width)
+{
+    for (int by = width / 2; by > 0; by /= 2)
+        x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, by));
+    return x;
+}
+
+/* Of a block of one dimension, whole warps; every thread gets it. */
+static __device__ inline float block_sum(float x)
+{
+    __shared__ float part[WARP];
+    x = near_sum(x, WARP);
+    __syncthreads(); /* the last call's sums have been read */
+    if (threadIdx.x % WARP == 0)
+        part[threadIdx.x / WARP] = x;
+    __syncthreads();
+    x = part[0];
+    for (unsigned w = 1; w < blockDim.x / WARP; w++)
+        x += part[w];
+    return x;
+}
+
+static __device__ inline float block_max(float x)
+{
+    __shared__ float part[WARP];
+    x = near_max(x, WARP);
+    __syncthreads();
+    if (threadIdx.x % WARP == 0)
+        part[threadIdx.x / WARP] = x;
+    __syncthreads();
+    x = part[0];
+    for (unsigned w = 1; w < blockDim.x / WARP; w++)
+        x = fmaxf(x, part[w]);
+    return x;
+}
+
+/* -- a vector that several threads hold ------------------------------------ */
+
+/* f(i, c) for the elements c < n of thread `own` of `all`, i its register; N
+ * registers, or 0: any number of elements, i is 0. */
+template <int N, class F>
+static __device__ inline void each(unsigned n, unsigned own, unsigned all,
+                                   F f)
+{
+    if constexpr (N == 0) {
+        for (unsigned c = own; c < n; c += all)
+            f(0, c);
+    } else {
+#pragma unroll
+        for (int i = 0; i < N; i++)
+            if (own + i * all < n)
+                f(i, own + i * all);
+    }
+}
+
+/* y (cols) += the sums of the columns of x (rows, cols) without gaps; columns
+ * from `half` on belong to `rest`. One launch, no scratch memory: for some
+ * hundred rows. */
+void cuda_add_rows(cg_dev *d, int rows, int cols, const float *x, float *y,
+                   int half, float *rest);
+
+#endif
