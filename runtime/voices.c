@@ -19,25 +19,24 @@ static bool knows(const cg_model *m, int id, uint32_t family)
            (!x->largest_only || family == cg_families_largest(&m->families));
 }
 
-/* Of a family that nets have learnt from these speak. Of what is strange, yet
+/* Of a family that nets have learnt from these speak. Of what is far away, yet
  * nearest to the largest family, those that know nothing else: what others
  * learnt of further families misleads them there. */
-static double voice_of_net(const cg_model *m, int id, const cg_kinship *kin,
-                           uint32_t i)
+static double voice_of_net(const cg_model *m, int id, uint32_t family,
+                           double distance)
 {
-    uint32_t family = kin->family[i];
     bool alone = false; /* somebody knows this family alone */
     if (!knows(m, id, family))
         return 0;
     for (int k = 0; k < CG_MEMBER_COUNT; k++)
         alone |= knows(m, k, family) && m->member[k].largest_only;
     return alone && !m->member[id].largest_only && m->families.list.len > 1
-        ? 1 - fmin(1, kin->strange[i]) : 1;
+        ? fmin(1, 81 / pow(distance, 4)) : 1;
 }
 
 /* Where no net knows the family all of them speak. Returns how many there
  * are. */
-static int voices_of_nets(const cg_model *m, const cg_kinship *kin, uint32_t i,
+static int voices_of_nets(const cg_model *m, uint32_t family, double distance,
                           double *voice, double *sum)
 {
     int nets = 0;
@@ -46,17 +45,17 @@ static int voices_of_nets(const cg_model *m, const cg_kinship *kin, uint32_t i,
         bool net = m->member[k].info->kind == CG_KIND_NET &&
                    m->member[k].trained;
         nets += net;
-        voice[k] = net ? voice_of_net(m, k, kin, i) : 0;
+        voice[k] = net ? voice_of_net(m, k, family, distance) : 0;
         *sum += voice[k];
     }
     return nets;
 }
 
 static void voices_of_one(cg_opinions *o, const cg_model *m,
-                          const cg_kinship *kin, uint32_t i)
+                          const cg_kinship *kin, uint32_t i, double distance)
 {
     double voice[CG_MEMBER_COUNT], sum, strange = kin->strange[i];
-    int nets = voices_of_nets(m, kin, i, voice, &sum);
+    int nets = voices_of_nets(m, kin->family[i], distance, voice, &sum);
     for (int k = 0; k < CG_MEMBER_COUNT; k++) {
         cg_member_kind kind = cg_member_table[k].kind;
         if (o->voice[k] && kind == CG_KIND_NET)
@@ -97,6 +96,14 @@ static void heed_agreement(cg_opinions *o, uint32_t first, uint32_t n)
             o->voice[k][i] /= r * r * r * r;
 }
 
+static double mean_of(const double *x, uint32_t n)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < n; i++)
+        sum += x[i];
+    return sum / n;
+}
+
 void cg_voices_set(cg_opinions *o, const cg_model *m, const cg_embedded *d)
 {
     for (int k = 0; k < CG_MEMBER_COUNT; k++) {
@@ -109,9 +116,11 @@ void cg_voices_set(cg_opinions *o, const cg_model *m, const cg_embedded *d)
         for (n = 1; i + n < o->n &&
              d->e->pick[i + n].set == d->e->pick[i].set;)
             n++;
+        bool many = n >= CG_FAMILY_LEAST;
+        double far = mean_of(d->kin.distance + i, n);
         for (uint32_t j = i; j < i + n; j++)
-            voices_of_one(o, m, &d->kin, j);
-        if (n >= CG_FAMILY_LEAST)
+            voices_of_one(o, m, &d->kin, j, many ? far : d->kin.distance[j]);
+        if (many)
             heed_agreement(o, i, n);
     }
 }

@@ -42,7 +42,7 @@ static int setup(void **state)
     for (int i = 0; i < N; i++) {
         pick[i] = (cg_pick){&set, (uint32_t)i};
         family[i] = 0;
-        strange[i] = 0;
+        strange[i] = distance[i] = 0;
         V(net1) = V(net2) = V(ridge) = NULL;
         o.score[CG_MEMBER_net1][i] = o.score[CG_MEMBER_net2][i] = i;
     }
@@ -76,14 +76,16 @@ static void who_has_seen_it(void **state)
 static void strangers(void **state)
 {
     (void)state;
+    o.n = 3; /* few: each by its own distance */
     strange[0] = .25, strange[1] = 4, strange[2] = 1, family[2] = 1;
+    distance[0] = 3, distance[1] = 6, distance[2] = 6;
     cg_voices_set(&o, &m, &d);
     NEAR(V(net1)[0], 1);
-    NEAR(V(net2)[0], .75);
-    NEAR(V(ridge)[0], .25 * 1.75 / 2);
+    NEAR(V(net2)[0], 1);
+    NEAR(V(ridge)[0], .25);
     NEAR(V(net1)[1], 1);
-    NEAR(V(net2)[1], 0);
-    NEAR(V(ridge)[1], 4 * .5);
+    NEAR(V(net2)[1], 1 / 16.);
+    NEAR(V(ridge)[1], 4 * (1 + 1 / 16.) / 2);
     NEAR(V(net1)[2], 0);
     NEAR(V(net2)[2], 1);
     NEAR(V(ridge)[2], .5);
