@@ -23,7 +23,7 @@ bool cg_ensemble_there(const cg_model *m)
         if (cg_ensemble[k] != CG_MEMBER_flops &&
             cg_member_speaks(m, cg_ensemble[k]))
             return true;
-    return cg_has_nets(m);
+    return cg_model_nets(m) > 0;
 }
 
 /* -- opinions -------------------------------------------------------------- */

@@ -163,8 +163,8 @@ static cg_var *conclude_some(cg_model *m, cg_member *x, const cg_embedded *d,
                              cg_tape *t, uint32_t first, int n)
 {
     size_t w = (size_t)m->config.gnn_width, width = (size_t)d->width, at = 0;
-    for (const cg_member *k = m->member; k < x; k++)
-        at += k->info->kind == CG_KIND_NET && k->trained ? w : 0;
+    for (int i = 0; &m->member[i] < x; i++)
+        at += cg_model_has_net(m, i) ? w : 0;
     float *h = cg_xcalloc((size_t)n * w + 1, sizeof *h);
     for (size_t i = 0; i < (size_t)n; i++)
         memcpy(h + i * w, d->h + (first + i) * width + at, w * sizeof *h);

@@ -26,22 +26,9 @@ static const cg_gp_prior prior = {.noise = {-2.3, 1}, .signal = {0, 1.5},
 
 /* -- sizes ----------------------------------------------------------------- */
 
-static bool is_net(const cg_model *m, int id)
-{
-    return m->member[id].trained && m->member[id].info->kind == CG_KIND_NET;
-}
-
-static size_t count_nets(const cg_model *m)
-{
-    size_t n = 0;
-    for (int i = 0; i < CG_MEMBER_COUNT; i++)
-        n += is_net(m, i);
-    return n;
-}
-
 bool cg_process_wanted(const cg_model *m)
 {
-    return count_nets(m) > 0 && !m->member[CG_MEMBER_encoder].trained;
+    return cg_model_nets(m) > 0 && !m->member[CG_MEMBER_encoder].trained;
 }
 
 static size_t size_of(double x, double most)
@@ -53,7 +40,7 @@ static size_t size_of(double x, double most)
 static void set_sizes(const cg_model *m, cg_process *p)
 {
     size_t columns[CG_PROCESS_GROUPS], viewed;
-    p->nets = count_nets(m);
+    p->nets = (size_t)cg_model_nets(m);
     p->width = (size_t)m->config.gnn_width;
     p->voices = p->nets + m->member[CG_MEMBER_ridge].trained;
     p->n = size_of(p->number[SAMPLES], 1e6);
@@ -113,7 +100,7 @@ void cg_process_free(cg_process *p)
 
 static bool has_voice(const cg_model *m, int id)
 {
-    return is_net(m, id) ||
+    return cg_model_has_net(m, id) ||
            (id == CG_MEMBER_ridge && m->member[id].trained);
 }
 

@@ -42,6 +42,9 @@ void cg_model_describe_by(const cg_model *m, const cg_examples *e, double *x,
 cg_err cg_model_complete(cg_model *m, cg_embedded *d);
 /* Whether it passes messages over graphs: it has an embedding of tokens. */
 bool cg_member_sees_graphs(const cg_member *x);
+/* Whether member `id` is a net (cg_member_kind) and there, and how many are. */
+bool cg_model_has_net(const cg_model *m, int id);
+int cg_model_nets(const cg_model *m);
 /* Whether its scores stand for accuracies. */
 bool cg_member_regresses(const cg_member *x);
 /* How the configuration has a member trained. */

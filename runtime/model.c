@@ -293,23 +293,33 @@ void cg_model_describe(const cg_model *m, const cg_examples *e, cg_embedded *d)
     cg_xfree(x);
 }
 
+bool cg_model_has_net(const cg_model *m, int id)
+{
+    return cg_member_table[id].kind == CG_KIND_NET && m->member[id].trained;
+}
+
+int cg_model_nets(const cg_model *m)
+{
+    int n = 0;
+    for (int i = 0; i < CG_MEMBER_COUNT; i++)
+        n += cg_model_has_net(m, i);
+    return n;
+}
+
 /* The states of the nets, of a model without an encoder. */
 static cg_err embed_by_nets(cg_model *m, cg_embedded *d)
 {
     int width = m->config.gnn_width, first = 0;
     cg_err err = CG_OK;
-    for (int i = 0; i < CG_MEMBER_COUNT; i++)
-        d->nets += cg_member_table[i].kind == CG_KIND_NET &&
-                   m->member[i].trained;
+    d->nets = cg_model_nets(m);
     d->width = d->nets * width;
     if (d->nets == 0)
         return CG_OK;
     d->h = cg_xcalloc((size_t)d->e->n * (size_t)d->width + 1, sizeof *d->h);
     for (int i = 0; i < CG_MEMBER_COUNT && err == CG_OK; i++) {
-        cg_member *x = &m->member[i];
-        if (x->info->kind != CG_KIND_NET || !x->trained)
+        if (!cg_model_has_net(m, i))
             continue;
-        err = cg_net_embed(m, x, d, first);
+        err = cg_net_embed(m, &m->member[i], d, first);
         first += width;
     }
     if (err != CG_OK)

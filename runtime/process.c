@@ -14,8 +14,7 @@
 static const cg_structures *structures(const cg_model *m)
 {
     for (int i = 0; i < CG_MEMBER_COUNT; i++)
-        if (m->member[i].trained && m->member[i].info->kind == CG_KIND_NET &&
-            m->member[i].beside.n > 0)
+        if (cg_model_has_net(m, i) && m->member[i].beside.n > 0)
             return &m->member[i].beside;
     return &m->ridge;
 }

@@ -2,21 +2,14 @@
 
 #include <math.h>
 
+#include "runtime/members.h"
 #include "runtime/metrics.h"
-
-bool cg_has_nets(const cg_model *m)
-{
-    for (int i = 0; i < CG_MEMBER_COUNT; i++)
-        if (cg_member_table[i].kind == CG_KIND_NET && m->member[i].trained)
-            return true;
-    return false;
-}
 
 static bool knows(const cg_model *m, int id, uint32_t family)
 {
-    const cg_member *x = &m->member[id];
-    return x->info->kind == CG_KIND_NET && x->trained &&
-           (!x->largest_only || family == cg_families_largest(&m->families));
+    return cg_model_has_net(m, id) &&
+           (!m->member[id].largest_only ||
+            family == cg_families_largest(&m->families));
 }
 
 /* Of a family that nets have learnt from these speak. Of what is far away, yet
@@ -34,28 +27,14 @@ static double voice_of_net(const cg_model *m, int id, uint32_t family,
         ? fmin(1, 81 / pow(distance, 4)) : 1;
 }
 
-/* Where no net knows the family all of them speak. Returns how many there
- * are. */
-static int voices_of_nets(const cg_model *m, uint32_t family, double distance,
-                          double *voice, double *sum)
-{
-    int nets = 0;
-    *sum = 0;
-    for (int k = 0; k < CG_MEMBER_COUNT; k++) {
-        bool net = m->member[k].info->kind == CG_KIND_NET &&
-                   m->member[k].trained;
-        nets += net;
-        voice[k] = net ? voice_of_net(m, k, family, distance) : 0;
-        *sum += voice[k];
-    }
-    return nets;
-}
-
+/* Where no net knows the family all of them speak. */
 static void voices_of_one(cg_opinions *o, const cg_model *m,
                           const cg_kinship *kin, uint32_t i, double distance)
 {
-    double voice[CG_MEMBER_COUNT], sum, strange = kin->strange[i];
-    int nets = voices_of_nets(m, kin->family[i], distance, voice, &sum);
+    double voice[CG_MEMBER_COUNT], sum = 0, strange = kin->strange[i];
+    int nets = cg_model_nets(m);
+    for (int k = 0; k < CG_MEMBER_COUNT; k++)
+        sum += voice[k] = voice_of_net(m, k, kin->family[i], distance);
     for (int k = 0; k < CG_MEMBER_COUNT; k++) {
         cg_member_kind kind = cg_member_table[k].kind;
         if (o->voice[k] && kind == CG_KIND_NET)
@@ -96,14 +75,6 @@ static void heed_agreement(cg_opinions *o, uint32_t first, uint32_t n)
             o->voice[k][i] /= r * r * r * r;
 }
 
-static double mean_of(const double *x, uint32_t n)
-{
-    double sum = 0;
-    for (uint32_t i = 0; i < n; i++)
-        sum += x[i];
-    return sum / n;
-}
-
 void cg_voices_set(cg_opinions *o, const cg_model *m, const cg_embedded *d)
 {
     for (int k = 0; k < CG_MEMBER_COUNT; k++) {
@@ -112,12 +83,13 @@ void cg_voices_set(cg_opinions *o, const cg_model *m, const cg_embedded *d)
         for (uint32_t i = 0; i < o->n && o->voice[k]; i++)
             o->voice[k][i] = 1;
     }
-    for (uint32_t i = 0, n; i < o->n && cg_has_nets(m); i += n) {
+    for (uint32_t i = 0, n; i < o->n && cg_model_nets(m) > 0; i += n) {
         for (n = 1; i + n < o->n &&
              d->e->pick[i + n].set == d->e->pick[i].set;)
             n++;
         bool many = n >= CG_FAMILY_LEAST;
-        double far = mean_of(d->kin.distance + i, n);
+        double far, sd;
+        cg_moments(d->kin.distance + i, n, &far, &sd);
         for (uint32_t j = i; j < i + n; j++)
             voices_of_one(o, m, &d->kin, j, many ? far : d->kin.distance[j]);
         if (many)

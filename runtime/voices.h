@@ -5,7 +5,6 @@
 
 #include "runtime/ensemble.h"
 
-bool cg_has_nets(const cg_model *m);
 /* Sets o->voice of every member that has said its score. */
 void cg_voices_set(cg_opinions *o, const cg_model *m, const cg_embedded *d);
 

@@ -140,23 +140,10 @@ static int cpu_threads(cg_dev *d)
     return cg_pool_threads(cg_cpu_of(d)->pool);
 }
 
-struct jobs {
-    void (*fn)(void *user, uint32_t i);
-    void *user;
-};
-
-static void run_job(const void *job, uint32_t i, int thread)
-{
-    const struct jobs *j = job;
-    (void)thread;
-    j->fn(j->user, i);
-}
-
 static void cpu_share(cg_dev *d, uint32_t n,
                       void (*fn)(void *user, uint32_t i), void *user)
 {
-    struct jobs j = { fn, user };
-    cg_pool_run(cg_cpu_of(d)->pool, n, run_job, &j);
+    cg_pool_share(cg_cpu_of(d)->pool, n, fn, user);
 }
 
 static void cpu_close(cg_dev *d)

@@ -176,3 +176,22 @@ void cg_pool_run(cg_pool *p, uint32_t blocks, cg_block_fn fn, const void *job)
     work(p, 0);
     await_done(p);
 }
+
+struct jobs {
+    void (*fn)(void *user, uint32_t i);
+    void *user;
+};
+
+static void run_job(const void *job, uint32_t i, int thread)
+{
+    const struct jobs *j = job;
+    (void)thread;
+    j->fn(j->user, i);
+}
+
+void cg_pool_share(cg_pool *p, uint32_t n, void (*fn)(void *user, uint32_t i),
+                   void *user)
+{
+    struct jobs j = { fn, user };
+    cg_pool_run(p, n, run_job, &j);
+}

@@ -20,5 +20,8 @@ int cg_pool_threads(const cg_pool *p);
  * One call at a time. */
 void cg_pool_run(cg_pool *p, uint32_t blocks, cg_block_fn fn,
                  const void *job);
+/* The same for jobs that change what is `user`'s: cg_dev_share. */
+void cg_pool_share(cg_pool *p, uint32_t n, void (*fn)(void *user, uint32_t i),
+                   void *user);
 
 #endif
