@@ -14,9 +14,9 @@ model K is tuned on draw K of the samples.
 
 --leave-one-out trains, for each target, on the first set and all other targets.
 --ablate trains `best` with one part of it taken out or another way, and shows
-the whole ensemble: on the held-out tenth and zero-shot, or with --leave-one-out
-on each target that it was not trained on; for each column also which variant
-the others alone would have chosen.
+the whole ensemble: on the held-out tenth and zero-shot; with --leave-one-out
+what only several sets show, on each target that it was not trained on. For each
+column also which variant the others alone would have chosen.
 """
 import json
 import statistics
@@ -56,9 +56,21 @@ ABLATIONS = {
     "accuracy as label": ["label=accuracy"],
     "no residual, no norm": ["residual=false", "norm=false"],
     "one net": ["members=net1,ridge"],
+    "two nets": ["members=net1,net2,ridge"],
     "no ridge": ["members=net1,net2,net3,net4"],
     "ridge alone": ["members=ridge"],
     "ridge reads all of structure": [f"ridge={STRUCTURE}"],
+}
+# what makes a difference only where there are several sets
+FOUR = "members=net1,net2,net3,net4,ridge"
+ABLATIONS_OF_SETS = {
+    "best": [],
+    "four nets of the largest set": [FOUR],
+    "two of the largest set, two of all": [FOUR,
+                                           "net_sets=largest|largest|all|all"],
+    "four nets of all sets": [FOUR, "net_sets=all"],
+    "sets seen as they are": ["balance=1"],
+    "all sets seen as often": ["balance=0"],
 }
 
 
@@ -160,7 +172,8 @@ def ablate(args, seeds):
     columns = args.targets if args.leave_one_out else [args.train,
                                                        *args.targets]
     print(f"{'':32}" + "".join(f"{Path(t).stem:>26}" for t in columns))
-    for name, assignments in ABLATIONS.items():
+    variants = ABLATIONS_OF_SETS if args.leave_one_out else ABLATIONS
+    for name, assignments in variants.items():
         line = f"{name:32}"
         found[name] = []
         rows = variant(args, seeds, name, assignments)

@@ -197,6 +197,12 @@ static double strangeness(double distance, bool many)
         : fmin(1, fmax(0, (distance - 1.25) / .75));
 }
 
+/* What is peculiar to the nearest family says nothing of what is far away. */
+static double nearness(double distance)
+{
+    return distance > 3 ? pow(3 / distance, 8) : 1;
+}
+
 /* The networks of one set. */
 typedef struct group {
     const cg_set *set;
@@ -268,8 +274,9 @@ static void place(const cg_families *f, const group *g, double *x, uint32_t i,
     cg_moments_of mixed = {0};
     const cg_moments_of *by = &mixed;
     bool many = g->n >= CG_FAMILY_LEAST;
-    k->strange[i] = g->named && !f->tuned ? 0
-        : strangeness(many ? g->distance : k->distance[i], many);
+    double distance = many ? g->distance : k->distance[i];
+    k->strange[i] = g->named && !f->tuned ? 0 : strangeness(distance, many);
+    k->near[i] = g->named ? 1 : nearness(distance);
     if (g->named)
         by = &g->named->structure;
     else if (many)
@@ -287,7 +294,8 @@ void cg_families_place(const cg_families *f, const cg_examples *e, double *x,
     groups all = {0};
     *k = (cg_kinship){cg_xcalloc(n + 1, sizeof *k->family),
                       cg_xcalloc(n + 1, sizeof *k->distance),
-                      cg_xcalloc(n + 1, sizeof *k->strange)};
+                      cg_xcalloc(n + 1, sizeof *k->strange),
+                      cg_xcalloc(n + 1, sizeof *k->near)};
     find_groups(&all, f, e, x);
     for (uint32_t i = 0; i < n; i++) {
         group *g = group_of(&all, e->pick[i].set);
@@ -305,5 +313,6 @@ void cg_kinship_free(cg_kinship *k)
     cg_xfree(k->family);
     cg_xfree(k->distance);
     cg_xfree(k->strange);
+    cg_xfree(k->near);
     *k = (cg_kinship){0};
 }

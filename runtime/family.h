@@ -12,6 +12,7 @@
 #include "runtime/label.h"
 #include "runtime/structure.h"
 
+#define CG_NO_FAMILY UINT32_MAX
 /* As many networks of one set have moments of their own. */
 #define CG_FAMILY_LEAST 20
 #define CG_FAMILY_NAME 32 /* with the NUL */
@@ -25,6 +26,9 @@ typedef struct cg_family {
     double networks;           /* that it was trained on */
     cg_label label;            /* of the configuration's kind */
     cg_moments_of structure;
+    double slope[CG_STRUCTURE_COUNT]; /* of the label by the standardised
+                                         structure (member ridge), 0 of what it
+                                         does not read; NAN: not known */
 } cg_family;
 
 typedef struct cg_families {
@@ -67,6 +71,8 @@ typedef struct cg_kinship {
                          (distance / 3)^2: like nothing known; for
                          CG_FAMILY_LEAST networks of a set one value, at most
                          1 */
+    double *near;     /* (n) how far what is peculiar to that family holds for
+                         it, 0 .. 1; one value as well */
 } cg_kinship;         /* on the heap; cg_kinship_free */
 void cg_kinship_free(cg_kinship *k); /* zeroed is fine */
 

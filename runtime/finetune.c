@@ -187,13 +187,17 @@ static void free_place(cg_embedded *d)
     cg_kinship_free(&d->kin);
 }
 
-/* weight (CG_MEMBER_COUNT): who is heard how much on the family, zero-shot. */
-static cg_err zero_shot(cg_model *m, const cg_embedded *family, double *weight)
+/* weight (CG_MEMBER_COUNT): who is heard how much on the family, zero-shot;
+ * slope (CG_STRUCTURE_COUNT): what the ridge makes of its structure. */
+static cg_err zero_shot(cg_model *m, const cg_embedded *family, double *weight,
+                        double *slope)
 {
     cg_embedded d;
     cg_opinions o;
     place(m, family, &d);
-    cg_err err = cg_opinions_ask(&o, m, &d);
+    cg_err err = cg_linear_slope(m, &d, slope);
+    if (err == CG_OK)
+        err = cg_opinions_ask(&o, m, &d);
     free_place(&d);
     CG_TRY(err);
     cg_ensemble_weights(&o, NULL, weight);
@@ -205,8 +209,8 @@ static cg_err zero_shot(cg_model *m, const cg_embedded *family, double *weight)
 /* The model becomes one of this family, which is then in *d (free_place) and
  * drawn from; its label is the samples'. */
 static void adopt(cg_model *m, cg_tuned *t, const cg_embedded *family,
-                  uint32_t n, uint64_t seed, cg_embedded *d,
-                  cg_embedded *samples, cg_embedded *rest)
+                  const double *slope, uint32_t n, uint64_t seed,
+                  cg_embedded *d, cg_embedded *samples, cg_embedded *rest)
 {
     cg_label label = {.sd = 1};
     double *x = cg_structures_of(family->e);
@@ -216,6 +220,7 @@ static void adopt(cg_model *m, cg_tuned *t, const cg_embedded *family,
     draw(t, d, n, seed, samples, rest);
     const cg_examples *e = &t->samples;
     cg_family *own = &m->families.list.data[m->families.list.len - 1];
+    memcpy(own->slope, slope, sizeof own->slope);
     cg_label_fit(&own->label, (cg_label_kind)(m->config.label -
                                               CG_WORD_LABEL_ACCURACY),
                  e->n, e->accuracy, e->flops);
@@ -227,9 +232,9 @@ static cg_err fit_process(cg_model *m, cg_tuned *t, const cg_embedded *family,
                           uint32_t n, uint64_t seed, cg_embedded *d,
                           cg_embedded *samples, cg_embedded *rest)
 {
-    double weight[CG_MEMBER_COUNT];
-    CG_TRY(zero_shot(m, family, weight));
-    adopt(m, t, family, n, seed, d, samples, rest);
+    double weight[CG_MEMBER_COUNT], slope[CG_STRUCTURE_COUNT];
+    CG_TRY(zero_shot(m, family, weight, slope));
+    adopt(m, t, family, slope, n, seed, d, samples, rest);
     return cg_process_fit(m, d, samples, weight);
 }
 

@@ -1,5 +1,6 @@
 /* The member that needs no training by steps: ridge regression of the label on
- * some numbers of the structure, every family with the same weight. */
+ * some numbers of the structure, once for all families together, where every
+ * one has the same weight, and once for each: what a layer is worth differs. */
 #include <math.h>
 
 #include "runtime/members.h"
@@ -32,49 +33,124 @@ static double *shares(const cg_model *m, const cg_embedded *d)
     return share;
 }
 
-cg_err cg_linear_fit(cg_model *m, cg_member *x, const cg_embedded *d)
+/* weight (m->ridge.n) by the networks of one family, CG_NO_FAMILY: of all; row
+ * i of d counts share[i]^2 times. */
+static cg_err fit(const cg_model *m, const cg_member *x, const cg_embedded *d,
+                  const double *share, uint32_t family, double *weight)
 {
     const cg_structures *s = &m->ridge;
-    size_t n = d->e->n, w = (size_t)s->n;
-    double *share = shares(m, d), *y = cg_xcalloc(n + 1, sizeof *y);
-    double *rows = cg_xcalloc(n * w + 1, sizeof *rows);
-    for (size_t i = 0; i < n; i++) {
-        y[i] = share[i] * cg_member_label(m, x, d, (uint32_t)i);
+    size_t n = 0, w = (size_t)s->n;
+    double *y = cg_xcalloc((size_t)d->e->n + 1, sizeof *y);
+    double *rows = cg_xcalloc((size_t)d->e->n * w + 1, sizeof *rows);
+    for (uint32_t i = 0; i < d->e->n; i++) {
+        bool all = family == CG_NO_FAMILY;
+        double by = all ? share[i] : 1;
+        if (!all && d->kin.family[i] != family)
+            continue;
+        y[n] = by * cg_member_label(m, x, d, i);
         for (size_t k = 0; k < w; k++)
-            rows[i * w + k] = share[i] *
-                (double)d->s[i * CG_STRUCTURE_COUNT + (size_t)s->k[k]];
+            rows[n * w + k] = by *
+                (double)d->s[(size_t)i * CG_STRUCTURE_COUNT + (size_t)s->k[k]];
+        n++;
     }
     double penalty = m->config.ridge_penalty * (double)n;
     cg_ridge r = {0};
     cg_err err = cg_ridge_fit(&r, rows, y, n, w, false, &penalty, 1);
-    float *weight = cg_xcalloc(w + 1, sizeof *weight);
     for (size_t k = 0; k < w && err == CG_OK; k++)
-        weight[k] = (float)r.weight[k];
-    if (err == CG_OK) {
-        cg_dev_upload(m->dev, x->params.x, weight, w * sizeof *weight);
-        err = cg_dev_sync(m->dev);
-    }
+        weight[k] = r.weight[k];
     cg_ridge_free(&r);
-    cg_xfree(weight);
     cg_xfree(rows);
-    cg_xfree(share);
     cg_xfree(y);
     return err;
+}
+
+/* From one network nothing is learnt. */
+static cg_err fit_families(cg_model *m, const cg_member *x,
+                           const cg_embedded *d, const double *all)
+{
+    double own[CG_STRUCTURE_COUNT];
+    for (uint32_t f = 0; f < m->families.list.len; f++) {
+        cg_family *one = &m->families.list.data[f];
+        bool enough = one->networks >= 2;
+        if (enough)
+            CG_TRY(fit(m, x, d, NULL, f, own));
+        for (int k = 0; k < m->ridge.n; k++)
+            one->slope[m->ridge.k[k]] = enough ? own[k] : all[k];
+    }
+    return CG_OK;
+}
+
+cg_err cg_linear_fit(cg_model *m, cg_member *x, const cg_embedded *d)
+{
+    double weight[CG_STRUCTURE_COUNT], *share = shares(m, d);
+    float upload[CG_STRUCTURE_COUNT];
+    cg_err err = fit(m, x, d, share, CG_NO_FAMILY, weight);
+    cg_xfree(share);
+    CG_TRY(err);
+    for (int k = 0; k < m->ridge.n; k++)
+        upload[k] = (float)weight[k];
+    cg_dev_upload(m->dev, x->params.x, upload,
+                  (size_t)m->ridge.n * sizeof *upload);
+    CG_TRY(cg_dev_sync(m->dev));
+    return fit_families(m, x, d, weight);
+}
+
+/* Weights for network i, by structure: the nearer its family, the more that
+ * family's. */
+static void weights_of(const cg_model *m, const float *all,
+                       const cg_kinship *kin, uint32_t i, double *weight)
+{
+    const cg_families *f = &m->families;
+    for (int j = 0; j < m->ridge.n; j++) {
+        int k = m->ridge.k[j];
+        double own = f->list.len > 0 ? f->list.data[kin->family[i]].slope[k]
+                                     : NAN;
+        weight[k] = (double)all[j];
+        if (!isnan(own))
+            weight[k] += kin->near[i] * (own - weight[k]);
+    }
+}
+
+static cg_err common_weights(const cg_model *m, const cg_member *x,
+                             float *all)
+{
+    cg_dev_download(m->dev, all, x->params.x,
+                    (size_t)m->ridge.n * sizeof *all);
+    return cg_dev_sync(m->dev);
+}
+
+cg_err cg_linear_slope(cg_model *m, const cg_embedded *d, double *slope)
+{
+    const cg_member *x = &m->member[CG_MEMBER_ridge];
+    float all[CG_STRUCTURE_COUNT];
+    double weight[CG_STRUCTURE_COUNT] = {0};
+    for (int k = 0; k < CG_STRUCTURE_COUNT; k++)
+        slope[k] = 0;
+    if (!x->trained)
+        return CG_OK;
+    CG_TRY(common_weights(m, x, all));
+    for (uint32_t i = 0; i < d->e->n; i++) {
+        weights_of(m, all, &d->kin, i, weight);
+        for (int k = 0; k < CG_STRUCTURE_COUNT; k++)
+            slope[k] += weight[k] / (double)d->e->n;
+    }
+    return CG_OK;
 }
 
 cg_err cg_linear_scores(cg_model *m, cg_member *x, const cg_embedded *d,
                         double *score)
 {
-    const cg_structures *s = &m->ridge;
-    float weight[CG_STRUCTURE_COUNT];
-    cg_dev_download(m->dev, weight, x->params.x,
-                    (size_t)s->n * sizeof *weight);
-    CG_TRY(cg_dev_sync(m->dev));
-    for (size_t i = 0; i < d->e->n; i++) {
+    float all[CG_STRUCTURE_COUNT];
+    double weight[CG_STRUCTURE_COUNT];
+    CG_TRY(common_weights(m, x, all));
+    for (uint32_t i = 0; i < d->e->n; i++) {
+        weights_of(m, all, &d->kin, i, weight);
         score[i] = 0;
-        for (int k = 0; k < s->n; k++)
-            score[i] += (double)weight[k] *
-                (double)d->s[i * CG_STRUCTURE_COUNT + (size_t)s->k[k]];
+        for (int j = 0; j < m->ridge.n; j++) {
+            int k = m->ridge.k[j];
+            score[i] += weight[k] *
+                (double)d->s[(size_t)i * CG_STRUCTURE_COUNT + (size_t)k];
+        }
     }
     return CG_OK;
 }

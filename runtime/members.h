@@ -54,6 +54,9 @@ cg_err cg_regressor_scores(cg_model *m, cg_member *x, const cg_embedded *d,
                            cg_member_run *forward, double *score);
 /* log10 FLOPs, standardised by the training set. */
 double cg_flops_score(const cg_model *m, double flops);
+/* slope (CG_STRUCTURE_COUNT): of the ridge's label by standardised structure,
+ * mean over the networks of d; 0 of what it does not read, or without a ridge. */
+cg_err cg_linear_slope(cg_model *m, const cg_embedded *d, double *slope);
 /* Makes a member's parameters with values of the seed, unless it has them. */
 cg_err cg_member_alloc(cg_model *m, cg_member *x);
 /* Losses of a training step; d holds the training set. */

@@ -54,6 +54,18 @@ static void part_of(const char *list, int k, char *part, size_t size)
     snprintf(part, size, "%.*s", (int)strcspn(list, "|"), list);
 }
 
+static cg_err parse_sets(const char *word, cg_net_sets *sets)
+{
+    static const char *const words[] = {"all", "largest", "several"};
+    for (int k = 0; k < CG_NET_SETS; k++)
+        if (strcmp(word, words[k]) == 0) {
+            *sets = (cg_net_sets)k;
+            return CG_OK;
+        }
+    return cg_fail(CG_EUSAGE, "net_sets: '%.40s' is neither all nor largest "
+                   "nor several", word);
+}
+
 /* Nets look at networks in different ways, in turn: those that err together
  * say less together. */
 static cg_err choose_view(cg_model *m, cg_member *x, int k)
@@ -62,11 +74,9 @@ static cg_err choose_view(cg_model *m, cg_member *x, int k)
     part_of(m->config.inputs, k, part, sizeof part);
     CG_TRY(cg_inputs_parse(&x->inputs, part));
     part_of(m->config.net_sets, k, part, sizeof part);
-    x->largest_only = x->info->kind == CG_KIND_NET &&
-                      strcmp(part, "largest") == 0;
-    if (strcmp(part, "largest") != 0 && strcmp(part, "all") != 0)
-        return cg_fail(CG_EUSAGE, "net_sets: '%.40s' is neither all nor "
-                       "largest", part);
+    CG_TRY(parse_sets(part, &x->sets));
+    if (x->info->kind != CG_KIND_NET)
+        x->sets = CG_NET_ALL;
     part_of(m->config.structure, k, part, sizeof part);
     return cg_structures_parse(&x->beside, part);
 }
@@ -370,7 +380,8 @@ void cg_embedded_pick(const cg_embedded *d, const uint32_t *index, uint32_t n,
         .s = pick_rows(d->s, index, n, CG_STRUCTURE_COUNT * sizeof *d->s),
         .kin = {pick_rows(d->kin.family, index, n, sizeof(uint32_t)),
                 pick_rows(d->kin.distance, index, n, sizeof(double)),
-                pick_rows(d->kin.strange, index, n, sizeof(double))},
+                pick_rows(d->kin.strange, index, n, sizeof(double)),
+                pick_rows(d->kin.near, index, n, sizeof(double))},
         .h = pick_rows(d->h, index, n, (size_t)d->width * sizeof *d->h)};
     for (int k = 0; k < CG_CLUSTERS_NONE; k++) {
         out->clusters[k] = d->clusters[k];

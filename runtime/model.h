@@ -47,13 +47,19 @@ typedef struct cg_member_info {
 extern const cg_member_info cg_member_table[CG_MEMBER_COUNT];
 int cg_member_find(const char *name); /* -1: none */
 
+/* Sets that a net learns from: all; the largest alone; all, but where there is
+ * one only the net is left out, as it would see what others see. */
+typedef enum cg_net_sets {
+    CG_NET_ALL, CG_NET_LARGEST, CG_NET_SEVERAL, CG_NET_SETS
+} cg_net_sets;
+
 typedef struct cg_member {
     const cg_member_info *info;
     bool trained;     /* else it is not part of the model */
     cg_params params;
     cg_label label;
     size_t embed;     /* of who sees graphs */
-    bool largest_only; /* a net that has seen the largest family alone */
+    cg_net_sets sets; /* that a net has seen */
     cg_inputs inputs; /* that it uses of the model's */
     cg_structures beside; /* what its regressor reads besides */
     cg_gnn gnn;

@@ -114,6 +114,8 @@ static void add_families(writer *w)
             one->structure.mean);
         add(w, prefix, "structure.sd", CG_TENSOR_F64, 1, CG_STRUCTURE_COUNT,
             one->structure.sd);
+        add(w, prefix, "slope", CG_TENSOR_F64, 1, CG_STRUCTURE_COUNT,
+            one->slope);
     }
 }
 
@@ -486,7 +488,7 @@ static int line_of(const char *text, size_t k, const char **line)
 static cg_err read_family(const reader *r, size_t i, const char *structure,
                           cg_family *one)
 {
-    const cg_tensor *label, *mean, *sd, *networks;
+    const cg_tensor *label, *mean, *sd, *networks, *slope;
     const char *name;
     char prefix[64];
     snprintf(prefix, sizeof prefix, "family.%zu", i);
@@ -494,12 +496,14 @@ static cg_err read_family(const reader *r, size_t i, const char *structure,
     CG_TRY(want(r, prefix, "networks", CG_TENSOR_F64, 1, 1, &networks));
     CG_TRY(want(r, prefix, "structure.mean", CG_TENSOR_F64, 1, -1, &mean));
     CG_TRY(want(r, prefix, "structure.sd", CG_TENSOR_F64, 1, -1, &sd));
-    if (!label || !mean || !sd || mean->shape[1] != sd->shape[1])
+    CG_TRY(want(r, prefix, "slope", CG_TENSOR_F64, 1, -1, &slope));
+    if (!label || !mean || !sd || mean->shape[1] != sd->shape[1] ||
+        (slope && slope->shape[1] != mean->shape[1]))
         return cg_fail(CG_EFORMAT, "%s: tensors %s are not whole", r->path,
                        prefix);
     CG_TRY(read_label(r, prefix, label, &one->label));
     for (int k = 0; k < CG_STRUCTURE_COUNT; k++) /* what is new since */
-        one->structure.mean[k] = one->structure.sd[k] = NAN;
+        one->structure.mean[k] = one->structure.sd[k] = one->slope[k] = NAN;
     one->networks = networks ? *(const double *)networks->data : 0;
     for (int64_t c = 0; c < mean->shape[1]; c++) {
         int len = line_of(structure, (size_t)c, &name);
@@ -508,6 +512,7 @@ static cg_err read_family(const reader *r, size_t i, const char *structure,
             continue; /* no longer known */
         one->structure.mean[k] = ((const double *)mean->data)[c];
         one->structure.sd[k] = ((const double *)sd->data)[c];
+        one->slope[k] = slope ? ((const double *)slope->data)[c] : NAN;
     }
     return CG_OK;
 }

@@ -179,7 +179,7 @@ static void choose(const cg_model *m, const cg_member *x, const cg_embedded *d,
     for (uint32_t i = 0; i < d->e->n; i++) {
         uint32_t f = d->kin.family[i];
         if ((flops_label && d->e->accuracy[i] < CG_LABEL_FLOPS_LEAST) ||
-            (x->largest_only && f != largest))
+            (x->sets == CG_NET_LARGEST && f != largest))
             continue;
         due[f] += repeats(count[f], most, m->config.balance);
         for (; due[f] >= 1 - 1e-9; due[f] -= 1)
@@ -265,6 +265,17 @@ static cg_err parse_members(const cg_config *c, cg_member_id *list, int *n)
     return CG_OK;
 }
 
+/* Without the nets that several sets are for, where there is one. */
+static int leave_out(const cg_model *m, cg_member_id *list, int n)
+{
+    int kept = 0;
+    for (int i = 0; i < n; i++)
+        if (m->member[list[i]].sets != CG_NET_SEVERAL ||
+            m->families.list.len > 1)
+            list[kept++] = list[i];
+    return kept;
+}
+
 static bool reads_embedding(const cg_member *x)
 {
     return x->info->kind == CG_KIND_HEAD || x->info->kind == CG_KIND_RANKER;
@@ -336,9 +347,10 @@ static cg_err finish(cg_model *m, cg_embedded *train)
 }
 
 /* What is known of the networks before any member is: families from the
- * training part, and how both parts stand to them. */
-static void describe(cg_model *m, const cg_split *split, cg_embedded *train,
-                     cg_embedded *valid)
+ * training part, unless `done` stages have learnt of them already, and how both
+ * parts stand to them. */
+static void describe(cg_model *m, const cg_split *split, int done,
+                     cg_embedded *train, cg_embedded *valid)
 {
     uint32_t n = split->train.n;
     double *x = cg_structures_of(&split->train);
@@ -348,8 +360,10 @@ static void describe(cg_model *m, const cg_split *split, cg_embedded *train,
     cg_moments(log_flops, n, &m->flops_mean, &m->flops_sd);
     if (!(m->flops_sd > 0))
         m->flops_sd = 1;
-    cg_families_fit(&m->families, &split->train, x,
-                    (cg_label_kind)(m->config.label - CG_WORD_LABEL_ACCURACY));
+    if (done == 0)
+        cg_families_fit(&m->families, &split->train, x,
+                        (cg_label_kind)(m->config.label -
+                                        CG_WORD_LABEL_ACCURACY));
     cg_model_describe_by(m, &split->train, x, train);
     cg_model_describe(m, &split->valid, valid);
     cg_xfree(log_flops);
@@ -368,7 +382,8 @@ cg_err cg_train(cg_model *m, const cg_split *split, const cg_progress *from,
     if ((from->stage > 0 || from->epochs > 0) && from->data != data)
         return cg_fail(CG_EFORMAT, "the checkpoint was made from other "
                        "networks or labels than these");
-    describe(m, split, &train, &valid);
+    describe(m, split, from->stage, &train, &valid);
+    stages = leave_out(m, list, stages);
     cg_err err = CG_OK;
     for (int i = from->stage; i < stages && err == CG_OK; i++) {
         stage s = {m, &m->member[list[i]], &train, &valid, hooks, i, data};

@@ -8,7 +8,7 @@
 static bool knows(const cg_model *m, int id, uint32_t family)
 {
     return cg_model_has_net(m, id) &&
-           (!m->member[id].largest_only ||
+           (m->member[id].sets != CG_NET_LARGEST ||
             family == cg_families_largest(&m->families));
 }
 
@@ -16,25 +16,25 @@ static bool knows(const cg_model *m, int id, uint32_t family)
  * nearest to the largest family, those that know nothing else: what others
  * learnt of further families misleads them there. */
 static double voice_of_net(const cg_model *m, int id, uint32_t family,
-                           double distance)
+                           double near)
 {
     bool alone = false; /* somebody knows this family alone */
     if (!knows(m, id, family))
         return 0;
     for (int k = 0; k < CG_MEMBER_COUNT; k++)
-        alone |= knows(m, k, family) && m->member[k].largest_only;
-    return alone && !m->member[id].largest_only && m->families.list.len > 1
-        ? fmin(1, 81 / pow(distance, 4)) : 1;
+        alone |= knows(m, k, family) && m->member[k].sets == CG_NET_LARGEST;
+    return alone && m->member[id].sets != CG_NET_LARGEST &&
+           m->families.list.len > 1 ? near : 1;
 }
 
 /* Where no net knows the family all of them speak. */
 static void voices_of_one(cg_opinions *o, const cg_model *m,
-                          const cg_kinship *kin, uint32_t i, double distance)
+                          const cg_kinship *kin, uint32_t i)
 {
     double voice[CG_MEMBER_COUNT], sum = 0, strange = kin->strange[i];
     int nets = cg_model_nets(m);
     for (int k = 0; k < CG_MEMBER_COUNT; k++)
-        sum += voice[k] = voice_of_net(m, k, kin->family[i], distance);
+        sum += voice[k] = voice_of_net(m, k, kin->family[i], kin->near[i]);
     for (int k = 0; k < CG_MEMBER_COUNT; k++) {
         cg_member_kind kind = cg_member_table[k].kind;
         if (o->voice[k] && kind == CG_KIND_NET)
@@ -87,12 +87,9 @@ void cg_voices_set(cg_opinions *o, const cg_model *m, const cg_embedded *d)
         for (n = 1; i + n < o->n &&
              d->e->pick[i + n].set == d->e->pick[i].set;)
             n++;
-        bool many = n >= CG_FAMILY_LEAST;
-        double far, sd;
-        cg_moments(d->kin.distance + i, n, &far, &sd);
         for (uint32_t j = i; j < i + n; j++)
-            voices_of_one(o, m, &d->kin, j, many ? far : d->kin.distance[j]);
-        if (many)
+            voices_of_one(o, m, &d->kin, j);
+        if (n >= CG_FAMILY_LEAST)
             heed_agreement(o, i, n);
     }
 }

@@ -376,7 +376,7 @@ static void sums(void **state)
     ask(l, m);
     cg_explain_task t = {m, &l->d, &l->said, l->weight, false};
     const cg_member *ridge = &m->member[CG_MEMBER_ridge];
-    const float *w = ridge->params.x;
+    const cg_kinship *kin = &l->d.kin;
     assert_int_equal(cg_ensemble_alone(m, &l->said, l->weight, score,
                                        agreement), CG_OK);
     for (uint32_t i = 0; i < l->e.n; i++) {
@@ -387,8 +387,11 @@ static void sums(void **state)
         assert_int_equal(x.read.n, 2);
         for (int j = 0; j < m->ridge.n; j++) {
             int k = m->ridge.k[j];
-            double part = x.member[CG_MEMBER_ridge].weight * (double)w[j] *
-                          x.z[k] / ridge->said_sd;
+            double w = (double)ridge->params.x[j];
+            w += kin->near[i] *
+                 (m->families.list.data[kin->family[i]].slope[k] - w);
+            double part = x.member[CG_MEMBER_ridge].weight * w * x.z[k] /
+                          ridge->said_sd;
             NEAR(x.change[k], part, 1e-6);
             left -= part;
         }
@@ -397,6 +400,54 @@ static void sums(void **state)
     }
     cg_model_free(m);
     ask(l, l->m);
+}
+
+/* A net for several sets is left out where there is one. */
+static void of_several_sets(void **state)
+{
+    lot *l = *state;
+    cg_split both = l->split;
+    cg_model *m = train(l, "net_sets=largest|several");
+    assert_true(m->member[CG_MEMBER_net2].trained);
+    cg_model_free(m);
+    cg_examples e;
+    assert_int_equal(cg_examples_of(&e, l->set[0], NULL, true), CG_OK);
+    cg_split_make(&l->split, &e, 0, 1);
+    cg_examples_free(&e);
+    m = train(l, "net_sets=largest|several");
+    assert_true(m->member[CG_MEMBER_net1].trained);
+    assert_false(m->member[CG_MEMBER_net2].trained);
+    assert_true(m->member[CG_MEMBER_ridge].trained);
+    cg_model_free(m);
+    cg_split_free(&l->split);
+    l->split = both;
+}
+
+static cg_err keep(void *user, const cg_progress *p)
+{
+    *(cg_progress *)user = *p;
+    return CG_OK;
+}
+
+/* A training that goes on behind its last stage has what stages learnt. */
+static void goes_on(void **state)
+{
+    lot *l = *state;
+    cg_progress last = {0};
+    cg_train_hooks hooks = {.checkpoint = keep, .user = &last};
+    cg_model *m = train(l, NULL);
+    double slope[FAMILIES];
+    for (int k = 0; k < FAMILIES; k++) {
+        slope[k] = m->families.list.data[k].slope[CG_STRUCTURE_layers];
+        assert_true(slope[k] != 0);
+    }
+    assert_int_equal(cg_train(m, &l->split, &last, &hooks), CG_OK);
+    assert_int_equal(last.stage, 3);
+    assert_int_equal(cg_train(m, &l->split, &last, &hooks), CG_OK);
+    for (int k = 0; k < FAMILIES; k++)
+        assert_true(slope[k] ==
+                    m->families.list.data[k].slope[CG_STRUCTURE_layers]);
+    cg_model_free(m);
 }
 
 /* Who reads no structure is not moved by any. */
@@ -438,6 +489,7 @@ int main(void)
         cmocka_unit_test(nearest),   cmocka_unit_test(distances),
         cmocka_unit_test(in_files),  cmocka_unit_test(memberships),
         cmocka_unit_test(explained), cmocka_unit_test(sums),
-        cmocka_unit_test(unread),    cmocka_unit_test(plain)};
+        cmocka_unit_test(unread),    cmocka_unit_test(plain),
+        cmocka_unit_test(of_several_sets), cmocka_unit_test(goes_on)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -21,7 +21,7 @@ static cg_examples e;
 static cg_set set;
 static cg_pick pick[N];
 static uint32_t family[N];
-static double distance[N], strange[N];
+static double distance[N], strange[N], near[N];
 
 /* nb101, the largest, and another family; net1 has seen nb101 alone. */
 static int setup(void **state)
@@ -32,7 +32,7 @@ static int setup(void **state)
         m.member[k].info = &cg_member_table[k];
     m.member[CG_MEMBER_net1].trained = m.member[CG_MEMBER_net2].trained =
         m.member[CG_MEMBER_ridge].trained = true;
-    m.member[CG_MEMBER_net1].largest_only = true;
+    m.member[CG_MEMBER_net1].sets = CG_NET_LARGEST;
     cg_array_push(&m.families.list, ((cg_family){.networks = 100}));
     cg_array_push(&m.families.list, ((cg_family){.networks = 10}));
     o.n = N;
@@ -43,11 +43,12 @@ static int setup(void **state)
         pick[i] = (cg_pick){&set, (uint32_t)i};
         family[i] = 0;
         strange[i] = distance[i] = 0;
+        near[i] = 1;
         V(net1) = V(net2) = V(ridge) = NULL;
         o.score[CG_MEMBER_net1][i] = o.score[CG_MEMBER_net2][i] = i;
     }
     e = (cg_examples){N, pick, NULL, NULL, NULL};
-    d = (cg_embedded){.e = &e, .kin = {family, distance, strange}};
+    d = (cg_embedded){.e = &e, .kin = {family, distance, strange, near}};
     return 0;
 }
 
@@ -76,9 +77,9 @@ static void who_has_seen_it(void **state)
 static void strangers(void **state)
 {
     (void)state;
-    o.n = 3; /* few: each by its own distance */
+    o.n = 3;
     strange[0] = .25, strange[1] = 4, strange[2] = 1, family[2] = 1;
-    distance[0] = 3, distance[1] = 6, distance[2] = 6;
+    near[1] = near[2] = 1 / 16.;
     cg_voices_set(&o, &m, &d);
     NEAR(V(net1)[0], 1);
     NEAR(V(net2)[0], 1);
@@ -94,7 +95,7 @@ static void strangers(void **state)
 static void nobody_knows(void **state)
 {
     (void)state;
-    m.member[CG_MEMBER_net2].largest_only = true;
+    m.member[CG_MEMBER_net2].sets = CG_NET_LARGEST;
     family[0] = 1;
     strange[0] = .5;
     cg_voices_set(&o, &m, &d);
@@ -114,7 +115,7 @@ static void nets_that_disagree(void **state)
         o.score[CG_MEMBER_net1][i] = (i % 2 ? 1 : -1) + (i / 2 % 2 ? 1 : -1);
         o.score[CG_MEMBER_net2][i] = i % 2;
     }
-    m.member[CG_MEMBER_net1].largest_only = false;
+    m.member[CG_MEMBER_net1].sets = CG_NET_ALL;
     cg_voices_set(&o, &m, &d);
     NEAR(V(net1)[7], 1);
     NEAR(V(ridge)[7], 4); /* r = sqrt(1/2) */
