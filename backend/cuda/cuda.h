@@ -120,6 +120,10 @@ void cuda_spmm_start(cg_dev *d, int rows, int cols, const float *y, int ldy,
                      cg_act act, const float *dy, int lddy, float *dz,
                      int lddz, float *dbias);
 
+/* y (s.n_rows, cols) = s x + beta y, of any addresses. */
+void cuda_spmm_rows(cg_dev *d, const cg_csr *s, int cols, const float *x,
+                    int ldx, float beta, float *y, int ldy);
+
 /* Whether the kernels were compiled for the device. */
 cudaError_t cuda_probe(void);
 

@@ -115,8 +115,10 @@ void *cuda_mem_work(cg_dev *d, size_t bytes)
 void cuda_mem_reset(cg_dev *d)
 {
     cuda_dev *c = cuda_of(d);
-    if (d->failed && c->told)
+    if (d->failed && c->told) {
         d->failed = c->told = false;
+        cudaGetLastError(); /* or the next launch would find it */
+    }
     forget_matrices(c);
     if (c->n_work > 1) {
         size_t size = work_size(c);

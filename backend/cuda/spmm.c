@@ -5,7 +5,12 @@
  * multiplies by a transpose that is made first (csr2csc, whose order of
  * entries is always the same), once for each matrix of a step: a transpose
  * costs about what one product does, and the product that it spares adds to
- * floats in whatever order threads come. */
+ * floats in whatever order threads come.
+ *
+ * Versions since CUDA 12.0, some of 13 too, take four elements at a time
+ * without a look at the address (RAFT, Kokkos Kernels, Kaldi and PyTorch met
+ * it), and hand single columns to SpMV, which promises something else. Both
+ * are left to a kernel of ours. */
 #include "backend/cuda/cuda.h"
 
 #include <cusparse.h>
@@ -18,6 +23,8 @@ static void keep(cg_dev *d, cusparseStatus_t e)
                         ? CG_ELIMIT : CG_EIO,
                         "cuSPARSE:", cusparseGetErrorString(e));
 }
+
+static bool is_aligned(const void *p) { return (uintptr_t)p % 16 == 0; }
 
 /* -- y = s x + beta y ------------------------------------------------------ */
 
@@ -55,9 +62,19 @@ static void forget(struct operands *o)
         cusparseDestroyDnMat(o->y);
 }
 
+/* Every row of x and y has to begin at such an address. */
+static bool suits(const cg_csr *s, int cols, const float *x, int ldx,
+                  const float *y, int ldy)
+{
+    return cols > 1 && is_aligned(s->start) && is_aligned(s->col)
+        && is_aligned(s->val) && is_aligned(x) && ldx % 4 == 0
+        && is_aligned(y) && ldy % 4 == 0;
+}
+
 /* s has entries, x and y columns. */
-static void multiply(cg_dev *d, const cg_csr *s, int cols, const float *x,
-                     int ldx, float beta, float *y, int ldy)
+static void multiply_by_library(cg_dev *d, const cg_csr *s, int cols,
+                                const float *x, int ldx, float beta, float *y,
+                                int ldy)
 {
     static const cusparseOperation_t plain = CUSPARSE_OPERATION_NON_TRANSPOSE;
     static const float one = 1;
@@ -80,6 +97,15 @@ static void multiply(cg_dev *d, const cg_csr *s, int cols, const float *x,
                          CUDA_R_32F, CUSPARSE_SPMM_CSR_ALG3, buffer);
     forget(&o);
     keep(d, e);
+}
+
+static void multiply(cg_dev *d, const cg_csr *s, int cols, const float *x,
+                     int ldx, float beta, float *y, int ldy)
+{
+    if (suits(s, cols, x, ldx, y, ldy))
+        multiply_by_library(d, s, cols, x, ldx, beta, y, ldy);
+    else
+        cuda_spmm_rows(d, s, cols, x, ldx, beta, y, ldy);
 }
 
 static float *dense(cg_dev *d, int rows, int cols)
@@ -117,6 +143,19 @@ static bool same(const cg_csr *a, const cg_csr *b)
         && a->n_entries == b->n_entries;
 }
 
+/* p, or a copy of it in the step's memory. */
+static const void *aligned(cg_dev *d, const void *p, size_t bytes)
+{
+    if (is_aligned(p))
+        return p;
+    void *copy = cuda_mem_work(d, bytes);
+    if (!d->failed)
+        cuda_failed(d, cudaMemcpyAsync(copy, p, bytes,
+                                       cudaMemcpyDeviceToDevice,
+                                       cuda_of(d)->stream), "copy");
+    return copy;
+}
+
 /* s^T in the step's memory. Without values neither has any: what is then
  * handed over for them is neither read nor written. */
 static cg_csr transpose(cg_dev *d, const cg_csr *s)
@@ -126,7 +165,11 @@ static cg_csr transpose(cg_dev *d, const cg_csr *s)
                                       * sizeof *start);
     int32_t *col = cuda_mem_work(d, entries);
     float *val = s->val ? cuda_mem_work(d, entries) : NULL;
-    const float *from = s->val ? s->val : cuda_ones(d, (size_t)s->n_entries);
+    const int32_t *s_start = aligned(d, s->start, ((size_t)s->n_rows + 1)
+                                                  * sizeof *s_start);
+    const int32_t *s_col = aligned(d, s->col, entries);
+    const float *from = s->val ? aligned(d, s->val, entries)
+        : cuda_ones(d, (size_t)s->n_entries);
     float *to = s->val ? val : (float *)from;
     cg_csr turned = { s->n_cols, s->n_rows, s->n_entries, start, col, val };
     cusparseHandle_t sparse = cuda_of(d)->sparse;
@@ -135,15 +178,15 @@ static cg_csr transpose(cg_dev *d, const cg_csr *s)
     if (d->failed)
         return turned;
     cusparseStatus_t e = cusparseCsr2cscEx2_bufferSize(
-        sparse, s->n_rows, s->n_cols, s->n_entries, from, s->start, s->col,
+        sparse, s->n_rows, s->n_cols, s->n_entries, from, s_start, s_col,
         to, start, col, CUDA_R_32F, action, CUSPARSE_INDEX_BASE_ZERO,
         CUSPARSE_CSR2CSC_ALG1, &bytes);
     void *buffer = e == CUSPARSE_STATUS_SUCCESS
         ? cuda_buffer(d, CUDA_SPARSE, bytes) : NULL;
     if (buffer)
         e = cusparseCsr2cscEx2(
-            sparse, s->n_rows, s->n_cols, s->n_entries, from, s->start,
-            s->col, to, start, col, CUDA_R_32F, action,
+            sparse, s->n_rows, s->n_cols, s->n_entries, from, s_start,
+            s_col, to, start, col, CUDA_R_32F, action,
             CUSPARSE_INDEX_BASE_ZERO, CUSPARSE_CSR2CSC_ALG1, buffer);
     keep(d, e);
     return turned;

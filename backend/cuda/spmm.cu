@@ -1,6 +1,6 @@
 /* What goes around cuSPARSE's products: bias and activation behind them, the
  * activation's derivative and the bias' gradient before those of the way
- * back. */
+ * back; and the products that are not left to it. */
 #include "backend/cuda/threads.cuh"
 
 /* A block has 32 columns and a strip of rows, of which its 8 warps take turns:
@@ -111,6 +111,30 @@ void cuda_spmm_start(cg_dev *d, int rows, int cols, const float *y, int ldy,
            (size_t)lddy, dz, (size_t)lddz, part);
     if (dbias)
         cuda_add_rows(d, (int)blocks.x, cols, part, dbias, cols, NULL);
+}
+
+/* A thread does an element: sums are in the order of the entries. */
+static __global__ void multiply(cg_csr s, size_t cols, const float *x,
+                                size_t ldx, float beta, float *y, size_t ldy)
+{
+    size_t c = (size_t)blockIdx.y * COLS + threadIdx.x;
+    size_t r = (size_t)blockIdx.x * WARPS + threadIdx.y;
+    if (c >= cols || r >= (size_t)s.n_rows)
+        return;
+    float sum = 0;
+    for (int e = s.start[r]; e < s.start[r + 1]; e++)
+        sum += (s.val ? s.val[e] : 1) * x[s.col[e] * ldx + c];
+    float *at = y + r * ldy + c;
+    *at = beta != 0 ? sum + beta * *at : sum;
+}
+
+void cuda_spmm_rows(cg_dev *d, const cg_csr *s, int cols, const float *x,
+                    int ldx, float beta, float *y, int ldy)
+{
+    dim3 blocks(cuda_blocks((size_t)s->n_rows, WARPS),
+                cuda_blocks((size_t)cols, COLS));
+    LAUNCH(d, multiply, blocks, dim3(COLS, WARPS), 0, *s, (size_t)cols, x,
+           (size_t)ldx, beta, y, (size_t)ldy);
 }
 
 cudaError_t cuda_probe(void)

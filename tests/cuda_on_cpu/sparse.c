@@ -115,6 +115,14 @@ cusparseStatus_t cusparseDestroyDnMat(cusparseConstDnMatDescr_t m)
     return CUSPARSE_STATUS_SUCCESS;
 }
 
+/* Versions of the library take four elements at a time without a look at the
+ * address. */
+static void need_aligned(const char *who, const void *p)
+{
+    if ((uintptr_t)p % 16)
+        on_cpu_bug("%s: %p is no multiple of 16", who, p);
+}
+
 /* -- products -------------------------------------------------------------- */
 
 struct product {
@@ -184,6 +192,8 @@ static void need_dense(const char *what, const struct cusparseDnMatDescr *m)
 {
     on_cpu_need("a sparse product", what, m->x, sizeof(float)
                 * (size_t)((m->rows - 1) * m->ld + m->cols));
+    need_aligned("a sparse product", m->x);
+    need_aligned("a sparse product", m->x + m->ld); /* and so every row */
 }
 
 static void need_sparse(const char *who, int64_t rows, int64_t nnz,
@@ -191,6 +201,8 @@ static void need_sparse(const char *who, int64_t rows, int64_t nnz,
 {
     on_cpu_need(who, "starts", start, sizeof(int) * (size_t)(rows + 1));
     on_cpu_need(who, "columns", col, sizeof(int) * (size_t)nnz);
+    need_aligned(who, start);
+    need_aligned(who, col);
 }
 
 cusparseStatus_t cusparseSpMM(
@@ -213,6 +225,9 @@ cusparseStatus_t cusparseSpMM(
     need_sparse("a sparse product", a->rows, a->nnz, a->start, a->col);
     on_cpu_need("a sparse product", "values", a->val,
                 sizeof(float) * (size_t)a->nnz);
+    need_aligned("a sparse product", a->val);
+    if (c->cols == 1) /* becomes another function, of other promises */
+        on_cpu_bug("a sparse product: of one column");
     need_dense("b", b);
     need_dense("c", c);
     on_cpu_need("a sparse product", "buffer", buffer, p.buffer_size);
@@ -295,6 +310,8 @@ cusparseStatus_t cusparseCsr2cscEx2(
     need_sparse("a transpose's result", n, nnz, to_start, to_row);
     on_cpu_need("a transpose", "values", val, bytes);
     on_cpu_need("a transpose's result", "values", to_val, bytes);
+    need_aligned("a transpose", val);
+    need_aligned("a transpose's result", to_val);
     on_cpu_need("a transpose", "buffer", buffer, t.buffer_size);
     on_cpu_counts.products++;
     return on_cpu_queue(h->stream, "a transpose of cuSPARSE", run_turn, &t,
