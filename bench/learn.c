@@ -13,13 +13,19 @@
  *       at a time; wall and CPU of each. It spoils the model in memory.
  *   shapes SET MODEL MEMBER BATCH         of batches drawn at random, a mean
  *       per batch: nodes, states after each round, tokens that attend, sum of
- *       squares of those of a graph */
+ *       squares of those of a graph
+ *   floors SET MODEL MEMBER BATCH N       what steps have to move and to
+ *       multiply (tests/counted.h): MEMBER learns anew, an epoch of 8 tenths
+ *       of N networks, and then looks at N as for `rate`. Two lines, `step`
+ *       and `inference`: networks, kernels, bytes, operations of products,
+ *       bytes uploaded, all of them per step. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "runtime/model.h"
+#include "runtime/train.h"
+#include "tests/counted.h"
 
 enum { SHAPE_BATCHES = 32, PREDICT_BATCH = 512, NUMBERS = 4 };
 
@@ -231,11 +237,64 @@ static cg_err shapes(run *r)
     return CG_OK;
 }
 
+/* -- floors ---------------------------------------------------------------- */
+
+static void say_counted(const char *what, uint32_t graphs, const counted *c)
+{
+    double n = (double)c->steps;
+    printf("%s %.1f %.1f %.0f %.0f %.0f\n", what, graphs / n,
+           (double)c->kernels / n, c->bytes / n, c->operations / n,
+           c->uploaded / n);
+}
+
+static cg_err learn_counted(run *r, const cg_config *c, uint32_t n)
+{
+    cg_train_hooks silent = {0};
+    cg_examples labelled;
+    cg_split split;
+    cg_model *m = NULL;
+    counted learning;
+    CG_TRY(cg_examples_of(&labelled, r->set, NULL, true));
+    cg_split_make(&split, &labelled, n, 1);
+    counted_begin(r->m->dev);
+    cg_err err = cg_model_new(&m, r->m->dev, c);
+    if (err == CG_OK)
+        err = cg_train(m, &split, &(cg_progress){0}, &silent);
+    counted_end(&learning, NULL);
+    if (err == CG_OK)
+        say_counted("step", split.train.n, &learning);
+    cg_model_free(m);
+    cg_split_free(&split);
+    cg_examples_free(&labelled);
+    return err;
+}
+
+static cg_err floors(run *r)
+{
+    cg_config c = r->m->config;
+    counted looking;
+    uint32_t n = (uint32_t)r->number[1];
+    n = n && n < r->e.n ? n : r->e.n;
+    if (r->number[0] < 2)
+        return cg_fail(CG_EUSAGE, "floors: BATCH of 2 or more");
+    snprintf(c.members, sizeof c.members, "%s", r->x->info->name);
+    c.batch = c.cl_batch = r->number[0];
+    c.epochs = c.cl_epochs = 1;
+    CG_TRY(learn_counted(r, &c, n));
+    r->e.n = n;
+    counted_begin(r->m->dev);
+    cg_err err = predict(r);
+    counted_end(NULL, &looking);
+    if (err == CG_OK)
+        say_counted("inference", n, &looking);
+    return err;
+}
+
 static const struct {
     const char *name;
     cg_err (*run)(run *r);
 } commands[] = {{"print", print}, {"rate", rate}, {"steps", steps},
-                 {"shapes", shapes}};
+                 {"shapes", shapes}, {"floors", floors}};
 
 static cg_err load(run *r, cg_dev *dev, char **argv)
 {
@@ -273,7 +332,8 @@ int main(int argc, char **argv)
         *(strcmp(argv[1], "--device") ? &precision : &device) = argv[2];
     if (argc < 5) {
         fputs("usage: bench_learn [--device D] [--precision P] "
-              "print|rate|steps|shapes SET MODEL MEMBER [NUMBER...]\n", stderr);
+              "print|rate|steps|shapes|floors SET MODEL MEMBER "
+              "[NUMBER...]\n", stderr);
         return 2;
     }
     for (int i = 5; i < argc && i < 5 + NUMBERS; i++)

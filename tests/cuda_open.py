@@ -9,6 +9,7 @@ that it is installed in. A file that is no driver stands in for one, so that
 the next thing is looked for.
 """
 import ctypes
+import hashlib
 import os
 import pathlib
 import shutil
@@ -60,6 +61,16 @@ def fake_driver(folder):
     os.environ['LD_LIBRARY_PATH'] = str(folder)
 
 
+def other_version(lab, library, place, name):
+    """A library that was compiled with another file of this name."""
+    own = hashlib.sha256((ROOT / name).read_bytes()).hexdigest().encode()
+    other = hashlib.sha256(b'another').hexdigest().encode()
+    data = library.read_bytes()
+    lab.tally.check(own in data, f'{library.name} does not know {name}')
+    place.write_bytes(data.replace(own, other))
+    lab.refused(f'another {name}', 'different versions')
+
+
 def with_library(lab, library, installed, folder):
     if not has_driver():
         lab.refused('no driver', 'no NVIDIA driver')
@@ -71,6 +82,9 @@ def with_library(lab, library, installed, folder):
     lab.refused('damaged library', library.name)
     shutil.copy('/proc/self/exe', place)
     lab.refused('another file', library.name)
+    for name in ('base/err.h', 'backend/backend.h', 'backend/kernels.def',
+                 'backend/cuda/host.h'):
+        other_version(lab, library, place, name)
     shutil.copy(library, place)
     lab.refused('driver that is none', 'driver', 'device', 'initialization')
     place.rename(folder / place.name)  # as in the build tree

@@ -1,28 +1,19 @@
-/* The CPU device beside its kernels: memory of a step, failures, the pool of
- * threads, and the arithmetic that stands in for libm's. */
+/* A device beside its kernels: memory, memory of a step, failures; the pool of
+ * threads, and the CPU's arithmetic that stands in for libm's. */
+#include "tests/lab.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stddef.h>
 #include <math.h>
 #include <stdatomic.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include "backend/backend.h"
 #include "backend/cpu/pool.h"
 #include "backend/cpu/simd.h"
-
-static cg_dev *open_cpu(int threads)
-{
-    cg_dev *d;
-    if (cg_dev_open(&d, "cpu", threads) != CG_OK)
-        fail_msg("%s", cg_error());
-    return d;
-}
 
 static void test_open(void **state)
 {
@@ -37,77 +28,96 @@ static void test_open(void **state)
     cg_dev_close(NULL);
 }
 
+/* What is at p on the device. */
+static void *fetch(cg_dev *d, const void *p, size_t bytes)
+{
+    void *host = cg_xcalloc(bytes + 1, 1);
+    cg_dev_download(d, host, p, bytes);
+    assert_int_equal(cg_dev_sync(d), CG_OK);
+    return host;
+}
+
+static void assert_at(cg_dev *d, const float *p, float want)
+{
+    float *got = fetch(d, p, sizeof *got);
+    assert_true(*got == want);
+    cg_xfree(got);
+}
+
 static void test_alloc(void **state)
 {
-    (void)state;
-    cg_dev *d = open_cpu(1);
+    cg_dev *d = ((lab *)*state)->dev;
     void *p;
     assert_int_equal(cg_dev_alloc(d, 1000, &p), CG_OK);
+    char *zeros = fetch(d, p, 1000);
     for (int i = 0; i < 1000; i++)
-        assert_int_equal(((char *)p)[i], 0);
-    float back[2], data[2] = { 1, 2 };
+        assert_int_equal(zeros[i], 0);
+    cg_xfree(zeros);
+    float data[2] = { 1, 2 };
     cg_dev_upload(d, p, data, sizeof data);
-    cg_dev_download(d, back, p, sizeof back);
-    assert_memory_equal(back, data, sizeof data);
+    data[0] = 3; /* the caller's again */
+    assert_at(d, p, 1);
+    assert_at(d, (float *)p + 1, 2);
     cg_dev_free(d, p);
     cg_dev_free(d, NULL);
     assert_int_equal(cg_dev_alloc(d, SIZE_MAX / 2 - 100, &p), CG_ELIMIT);
     assert_null(p);
     assert_non_null(strstr(cg_error(), "no memory"));
     assert_int_equal(cg_dev_sync(d), CG_OK); /* the caller has been told */
-    cg_dev_close(d);
 }
 
 /* Blocks do not overlap, and a step like the last one gets the same memory. */
 static void test_work(void **state)
 {
-    (void)state;
     enum { N = 40 };
-    cg_dev *d = open_cpu(1);
+    cg_dev *d = ((lab *)*state)->dev;
     char *before = NULL;
     for (int step = 0; step < 4; step++) {
         char *at[N];
         for (size_t i = 0; i < N; i++) {
             size_t bytes = i * i * 1000;
+            char *fill = cg_xcalloc(bytes + 1, 1);
             at[i] = cg_dev_work(d, bytes);
             assert_int_equal((uintptr_t)at[i] % 64, 0);
-            memset(at[i], (int)i, bytes);
+            memset(fill, (int)i, bytes);
+            cg_dev_upload(d, at[i], fill, bytes);
+            cg_xfree(fill);
         }
-        for (size_t i = 0; i < N; i++)
+        for (size_t i = 0; i < N; i++) {
+            char *there = fetch(d, at[i], i * i * 1000);
             for (size_t b = 0; b < i * i * 1000; b += 997)
-                assert_int_equal(at[i][b], i);
+                assert_int_equal(there[b], i);
+            cg_xfree(there);
+        }
         if (step > 1)
             assert_ptr_equal(at[0], before);
         before = at[0];
         cg_dev_reset(d);
     }
     assert_int_equal(cg_dev_sync(d), CG_OK);
-    cg_dev_close(d);
 }
 
+/* A device that has failed does nothing, until somebody has been told. */
 static void test_work_fails(void **state)
 {
-    (void)state;
-    cg_dev *d = open_cpu(1);
-    float *x = cg_dev_work(d, 64);
-    *x = 1;
+    cg_dev *d = ((lab *)*state)->dev;
+    float *x = lab_put(*state, &(float){ 1 }, sizeof *x);
     for (size_t bytes = SIZE_MAX; bytes > SIZE_MAX / 8; bytes /= 2) {
         assert_non_null(cg_dev_work(d, bytes));
         assert_true(d->failed);
     }
     cg_k_fill(d, 1, 2, x);
     cg_dev_upload(d, x, &(float){ 3 }, sizeof *x);
-    assert_true(*x == 1);
     cg_dev_reset(d);
     assert_true(d->failed); /* nobody has been told */
     assert_int_equal(cg_dev_sync(d), CG_ELIMIT);
     assert_non_null(strstr(cg_error(), "no memory for a block of"));
     cg_dev_reset(d);
-    x = cg_dev_work(d, 64);
+    assert_at(d, x, 1);
     cg_k_fill(d, 1, 2, x);
-    assert_true(*x == 2);
+    assert_at(d, x, 2);
+    assert_non_null(cg_dev_work(d, 64));
     assert_int_equal(cg_dev_sync(d), CG_OK);
-    cg_dev_close(d);
 }
 
 /* -- the pool -------------------------------------------------------------- */
@@ -185,9 +195,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_open),
-        cmocka_unit_test(test_alloc),
-        cmocka_unit_test(test_work),
-        cmocka_unit_test(test_work_fails),
+        cmocka_unit_test_setup_teardown(test_alloc, lab_setup, lab_teardown),
+        cmocka_unit_test_setup_teardown(test_work, lab_setup, lab_teardown),
+        cmocka_unit_test_setup_teardown(test_work_fails, lab_setup,
+                                        lab_teardown),
         cmocka_unit_test(test_pool),
         cmocka_unit_test(test_exp_log),
     };

@@ -9,6 +9,12 @@
 
 enum { GRAPHS = 10, WIDTH = 8, LAYERS = 5 };
 
+typedef struct world {
+    cg_set *set;
+    lab l;
+    cg_arena host; /* of one test */
+} world;
+
 static cg_set *make_set(void)
 {
     static const char *const names[] = {"nb101", "nb201", "ofa_mbv3",
@@ -36,6 +42,56 @@ static cg_set *make_set(void)
     return s;
 }
 
+/* -- back from the device -------------------------------------------------- */
+
+static void *fetch(world *w, const void *p, size_t bytes)
+{
+    void *host = cg_arena_alloc(&w->host, bytes);
+    if (p) {
+        cg_dev_download(w->l.dev, host, p, bytes);
+        assert_int_equal(cg_dev_sync(w->l.dev), CG_OK);
+    }
+    return host;
+}
+
+static cg_csr fetch_csr(world *w, cg_csr s)
+{
+    size_t rows = (size_t)s.n_rows, n = (size_t)s.n_entries;
+    s.start = fetch(w, s.start, (rows + 1) * sizeof *s.start);
+    s.col = fetch(w, s.col, n * sizeof *s.col);
+    s.val = s.val ? fetch(w, s.val, n * sizeof *s.val) : NULL;
+    return s;
+}
+
+/* The batch with host memory in place of the device's. */
+static cg_batch fetch_batch(world *w, cg_batch b)
+{
+    cg_groups *g = &b.groups;
+    size_t n = (size_t)g->n, tokens = (size_t)g->n_tokens;
+    for (int r = 0; r < b.rounds; r++) {
+        b.message[r] = fetch_csr(w, b.message[r]);
+        b.self[r] = fetch_csr(w, b.self[r]);
+    }
+    b.pool = fetch_csr(w, b.pool);
+    b.token_row = fetch_csr(w, b.token_row);
+    b.token_pool = fetch_csr(w, b.token_pool);
+    g->start = fetch(w, g->start, (n + 1) * sizeof *g->start);
+    g->square = fetch(w, g->square, n * sizeof *g->square);
+    g->row = fetch(w, g->row, tokens * sizeof *g->row);
+    g->count = fetch(w, g->count, tokens * sizeof *g->count);
+    return b;
+}
+
+static cg_var fetch_var(world *w, cg_var v)
+{
+    float *x = lab_get(&w->l, &v);
+    v.x = cg_arena_dup(&w->host, x,
+                       (size_t)v.rows * (size_t)v.cols * sizeof *x);
+    v.ld = v.cols;
+    cg_xfree(x);
+    return v;
+}
+
 /* -- the plain way --------------------------------------------------------- */
 
 typedef struct plain {
@@ -59,11 +115,26 @@ static void finish(double *y, const cg_var *b, int cols)
         y[c] = fmax(0, y[c] + (double)b->x[c]);
 }
 
-static void plain_node(const plain *p, cg_message m, const cg_var *w,
-                       const cg_var *b, const cg_var *w2, const cg_var *b2,
+typedef struct layer { /* w2, b2: of GIN */
+    cg_var w, b, w2, b2;
+} layer;
+
+static layer fetch_layer(world *w, const cg_gnn *net, int k)
+{
+    cg_params *p = &w->l.params;
+    bool gin = net->message == CG_MESSAGE_GIN;
+    return (layer){
+        fetch_var(w, *cg_params_var(p, net->w[k])),
+        fetch_var(w, *cg_params_var(p, net->b[k])),
+        gin ? fetch_var(w, *cg_params_var(p, net->w2[k])) : (cg_var){0},
+        gin ? fetch_var(w, *cg_params_var(p, net->b2[k])) : (cg_var){0}};
+}
+
+static void plain_node(const plain *p, cg_message m, const layer *l,
                        uint32_t v, double *y)
 {
     const cg_item *g = &p->g;
+    const cg_var *w = &l->w;
     double dv = g->start[v + 1] - g->start[v] + 1.0, sum[64] = {0};
     const double *xv = p->x + v * (size_t)p->width;
     for (uint32_t e = g->start[v]; e < g->start[v + 1]; e++) {
@@ -82,18 +153,18 @@ static void plain_node(const plain *p, cg_message m, const cg_var *w,
             sum[c] += xv[c] / (m == CG_MESSAGE_GCN ? dv : 1);
         multiply(sum, p->width, w, 0, WIDTH, y);
     }
-    finish(y, b, WIDTH);
+    finish(y, &l->b, WIDTH);
     if (m == CG_MESSAGE_GIN) {
         double hidden[WIDTH];
         memcpy(hidden, y, sizeof hidden);
         memset(y, 0, WIDTH * sizeof *y);
-        multiply(hidden, WIDTH, w2, 0, WIDTH, y);
-        finish(y, b2, WIDTH);
+        multiply(hidden, WIDTH, &l->w2, 0, WIDTH, y);
+        finish(y, &l->b2, WIDTH);
     }
 }
 
 static void plain_gnn(const cg_set *s, uint32_t i, const cg_inputs *in,
-                      const cg_gnn *net, cg_params *params, double *mean)
+                      const cg_gnn *net, const layer *layers, double *mean)
 {
     plain p = {.width = in->width};
     cg_set_get(s, i, &p.g);
@@ -107,14 +178,9 @@ static void plain_gnn(const cg_set *s, uint32_t i, const cg_inputs *in,
     }
     cg_xfree(row);
     for (int k = 0; k < net->layers; k++) {
-        bool gin = net->message == CG_MESSAGE_GIN;
         double *y = cg_xcalloc(n * WIDTH, sizeof *y);
         for (uint32_t v = 0; v < n; v++)
-            plain_node(&p, net->message, cg_params_var(params, net->w[k]),
-                       cg_params_var(params, net->b[k]),
-                       gin ? cg_params_var(params, net->w2[k]) : NULL,
-                       gin ? cg_params_var(params, net->b2[k]) : NULL, v,
-                       y + v * WIDTH);
+            plain_node(&p, net->message, &layers[k], v, y + v * WIDTH);
         cg_xfree(p.x);
         p.x = y;
         p.width = WIDTH;
@@ -164,58 +230,69 @@ static void check_distinct(const cg_csr *s)
     cg_xfree(col);
 }
 
+/* Sizes fit, and nothing is left to share. */
+static void check_batch(const cg_batch *b, const cg_batch_opts *o)
+{
+    int halves = o->message == CG_MESSAGE_GRAPHCONV ? 2 : 1;
+    assert_int_equal(b->n_states[LAYERS] == b->n_nodes, o->plain);
+    for (int r = 0; r < LAYERS; r++) {
+        check_sparse(&b->message[r], b->n_states[r + 1],
+                     halves * b->n_states[r]);
+        if (!o->plain)
+            check_distinct(&b->message[r]);
+    }
+    check_sparse(&b->pool, GRAPHS, b->n_states[LAYERS]);
+}
+
+/* Means of the states of all networks, by the layers; cg_xfree. */
+static float *by_layers(world *w, cg_batcher *b, const cg_batch_opts *o,
+                        const cg_inputs *in, const cg_gnn *net)
+{
+    lab *l = &w->l;
+    cg_batch batch;
+    cg_pick pick[GRAPHS];
+    for (uint32_t i = 0; i < GRAPHS; i++)
+        pick[i] = (cg_pick){w->set, i};
+    lab_begin(l, false, 0);
+    cg_batch_make(b, pick, GRAPHS, o, &batch);
+    size_t width = (size_t)in->width, n = (size_t)batch.n_states[0];
+    float *x = cg_batch_inputs(b, &batch, in->width);
+    for (size_t k = 0; k < n; k++)
+        cg_inputs_fill(in, in, batch.token[k], x + k * width);
+    cg_batch_upload(b, l->dev, &batch);
+    cg_batch host = fetch_batch(w, batch);
+    check_batch(&host, o);
+    cg_var *h = cg_tape_input(&l->tape, batch.inputs, (int)n, in->width);
+    return lab_get(l, cg_gnn_forward(net, &l->params, &l->tape, &batch, h));
+}
+
 static void messages(void **state)
 {
-    cg_set *s = *state;
+    world *w = *state;
     cg_batcher *b = cg_batcher_new();
     cg_inputs in;
     assert_int_equal(cg_inputs_parse(&in, "class,size,kernel"), CG_OK);
     assert_true(in.width < 64);
     for (int m = 0; m < 2 * CG_MESSAGE_COUNT; m++) { /* shared, plain */
-        cg_dev *dev;
-        cg_params params;
         cg_gnn net;
-        cg_tape t = {0};
-        cg_batch batch;
-        cg_pick pick[GRAPHS];
+        layer layers[LAYERS];
         cg_batch_opts o = {.message = (cg_message)(m / 2), .rounds = LAYERS,
                            .plain = m % 2};
-        assert_int_equal(cg_dev_open(&dev, "cpu", 1), CG_OK);
-        cg_params_init(&params, dev);
-        cg_gnn_declare(&net, &params, "gnn", o.message, in.width, WIDTH,
+        cg_params_free(&w->l.params);
+        cg_gnn_declare(&net, &w->l.params, "gnn", o.message, in.width, WIDTH,
                        LAYERS, false, false);
-        assert_int_equal(cg_params_alloc(&params, 11), CG_OK);
-        for (uint32_t i = 0; i < GRAPHS; i++)
-            pick[i] = (cg_pick){s, i};
-        cg_tape_begin(&t, dev, false, 0);
-        cg_batch_make(b, pick, GRAPHS, &o, &batch);
-        cg_batch_upload(b, dev, &batch);
-        assert_int_equal(batch.n_states[LAYERS] == batch.n_nodes, o.plain);
-        int halves = o.message == CG_MESSAGE_GRAPHCONV ? 2 : 1;
-        for (int r = 0; r < LAYERS; r++) {
-            check_sparse(&batch.message[r], batch.n_states[r + 1],
-                         halves * batch.n_states[r]);
-            if (!o.plain)
-                check_distinct(&batch.message[r]);
-        }
-        check_sparse(&batch.pool, GRAPHS, batch.n_states[LAYERS]);
-        size_t width = (size_t)in.width, n = (size_t)batch.n_states[0];
-        float *x = cg_dev_work(dev, n * width * sizeof *x);
-        for (size_t k = 0; k < n; k++)
-            cg_inputs_fill(&in, &in, batch.token[k], x + k * width);
-        cg_var *y = cg_gnn_forward(&net, &params, &t, &batch,
-                                   cg_tape_input(&t, x, (int)n, in.width));
-        assert_int_equal(cg_dev_sync(dev), CG_OK);
+        assert_int_equal(cg_params_alloc(&w->l.params, 11), CG_OK);
+        for (int k = 0; k < LAYERS; k++)
+            layers[k] = fetch_layer(w, &net, k);
+        float *y = by_layers(w, b, &o, &in, &net);
         for (uint32_t i = 0; i < GRAPHS; i++) {
             double want[WIDTH] = {0};
-            plain_gnn(s, i, &in, &net, &params, want);
+            plain_gnn(w->set, i, &in, &net, layers, want);
             for (int c = 0; c < WIDTH; c++)
-                assert_float_equal(y->x[i * WIDTH + (uint32_t)c], want[c],
+                assert_float_equal(y[i * WIDTH + (uint32_t)c], want[c],
                                    1e-5 + 1e-5 * fabs(want[c]));
         }
-        cg_tape_free(&t);
-        cg_params_free(&params);
-        cg_dev_close(dev);
+        cg_xfree(y);
     }
     cg_batcher_free(b);
 }
@@ -223,18 +300,18 @@ static void messages(void **state)
 /* Counts of tokens, and what a second view of a graph is. */
 static void tokens(void **state)
 {
-    cg_set *s = *state;
+    world *w = *state;
+    cg_set *s = w->set;
     cg_batcher *b = cg_batcher_new();
-    cg_dev *dev;
     cg_batch batch;
     cg_pick pick[GRAPHS];
     cg_batch_opts o = {.message = CG_MESSAGE_GRAPHCONV, .rounds = 2,
                        .copies = 2, .residual = true};
-    assert_int_equal(cg_dev_open(&dev, "cpu", 1), CG_OK);
     for (uint32_t i = 0; i < GRAPHS; i++)
         pick[i] = (cg_pick){s, i};
     cg_batch_make(b, pick, GRAPHS, &o, &batch);
-    cg_batch_upload(b, dev, &batch);
+    cg_batch_upload(b, w->l.dev, &batch);
+    batch = fetch_batch(w, batch);
     const cg_groups *g = &batch.groups;
     assert_int_equal(g->n, 2 * GRAPHS);
     check_sparse(&batch.pool, 2 * GRAPHS, batch.n_states[2]);
@@ -275,7 +352,6 @@ static void tokens(void **state)
         cg_item_free(&item);
     }
     assert_int_equal(g->n_square, square);
-    cg_dev_close(dev);
     cg_batcher_free(b);
 }
 
@@ -310,32 +386,34 @@ static void check_same(const cg_batch *a, const cg_batch *b)
  * it. */
 static void again(void **state)
 {
-    cg_set *s = *state;
+    world *w = *state;
+    cg_set *s = w->set;
     cg_batcher *b = cg_batcher_new(), *other = cg_batcher_new();
-    cg_dev *dev;
-    cg_batch one, two;
+    cg_dev *dev = w->l.dev;
+    cg_batch one, two, host;
     cg_pick few[3] = {{s, 4}, {s, 1}, {s, 4}}, all[GRAPHS];
     cg_batch_opts o = {.message = CG_MESSAGE_GCN, .rounds = 3};
-    assert_int_equal(cg_dev_open(&dev, "cpu", 1), CG_OK);
     for (uint32_t i = 0; i < GRAPHS; i++)
         all[i] = (cg_pick){s, i};
     cg_batch_make(other, few, 3, &o, &one);
     cg_batch_upload(other, dev, &one);
+    one = fetch_batch(w, one);
     cg_batch_make(b, all, GRAPHS, &o, &two);
     cg_batch_make(b, few, 3, &o, &two);
+    bool shares = dev->shares_memory;
     dev->shares_memory = false;
     cg_batch_upload(b, dev, &two);
-    check_same(&one, &two);
-    cg_batch_make(b, all, GRAPHS, &o, &one); /* `two` is the device's own */
-    cg_batch_make(other, few, 3, &o, &one);
-    cg_batch_upload(other, dev, &one);
-    check_same_csr(&one.message[2], &two.message[2]);
+    dev->shares_memory = shares;
+    host = fetch_batch(w, two);
+    check_same(&one, &host);
+    cg_batch_make(b, all, GRAPHS, &o, &host); /* `two` is the device's own */
+    cg_csr last = fetch_csr(w, two.message[2]);
+    check_same_csr(&one.message[2], &last);
     /* the same graph twice shares every state */
     const int32_t *start = one.pool.start;
     assert_int_equal(start[1] - start[0], start[3] - start[2]);
     assert_memory_equal(one.pool.col + start[0], one.pool.col + start[2],
                         (size_t)(start[1] - start[0]) * 4);
-    cg_dev_close(dev);
     cg_batcher_free(other);
     cg_batcher_free(b);
 }
@@ -344,14 +422,13 @@ static void again(void **state)
  * asks for others gets those. */
 static void ahead(void **state)
 {
-    cg_set *s = *state;
+    world *w = *state;
     cg_batcher *b = cg_batcher_new(), *other = cg_batcher_new();
-    cg_dev *dev;
+    cg_dev *dev = w->l.dev;
     cg_pick all[GRAPHS];
     cg_batch_opts o = {.message = CG_MESSAGE_GRAPHCONV, .rounds = 4};
-    assert_int_equal(cg_dev_open(&dev, "cpu", 3), CG_OK);
     for (uint32_t i = 0; i < GRAPHS; i++)
-        all[i] = (cg_pick){s, (3 * i + 1) % GRAPHS};
+        all[i] = (cg_pick){w->set, (3 * i + 1) % GRAPHS};
     for (int k = 0; k < 12; k++) { /* 5 steps of 2, the last steps skip some */
         uint32_t at = (uint32_t)(k < 5 ? 2 * k : 3 * k % GRAPHS);
         int n = at + 2 > GRAPHS ? 1 : 2;
@@ -363,32 +440,54 @@ static void ahead(void **state)
         cg_batch_make(other, all + at, n, &o, &want);
         cg_batch_upload(b, dev, &got);
         cg_batch_upload(other, dev, &want);
+        got = fetch_batch(w, got);
+        want = fetch_batch(w, want);
         check_same(&got, &want);
     }
-    cg_dev_close(dev);
     cg_batcher_free(other);
     cg_batcher_free(b);
 }
 
 static int open_set(void **state)
 {
-    *state = make_set();
+    static world w;
+    w.set = make_set();
+    *state = &w;
     return 0;
 }
 
 static int close_set(void **state)
 {
-    cg_set_close(*state);
+    world *w = *state;
+    cg_set_close(w->set);
     return 0;
 }
+
+static int setup(void **state)
+{
+    world *w = *state;
+    cg_arena_init(&w->host);
+    lab_open(&w->l, 3);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    world *w = *state;
+    lab_close(&w->l);
+    cg_arena_free(&w->host);
+    return 0;
+}
+
+#define ON_DEVICE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(messages),
-        cmocka_unit_test(tokens),
-        cmocka_unit_test(again),
-        cmocka_unit_test(ahead),
+        ON_DEVICE(messages),
+        ON_DEVICE(tokens),
+        ON_DEVICE(again),
+        ON_DEVICE(ahead),
     };
     return cmocka_run_group_tests(tests, open_set, close_set);
 }

@@ -201,7 +201,7 @@ cg_err cuda_open(cg_dev **d, const cuda_host *host)
         device_threads, device_share, device_precision };
     int capability = 0;
     *d = NULL;
-    if (strcmp(host->kernels, cuda_host_kernels()))
+    if (strcmp(host->version, CG_CUDA_VERSION))
         return host->fail(CG_EUNSUPPORTED, "cuda: the program and its library "
                           "libgennape_cuda.so are of different versions");
     CG_TRY(find_device(&capability, host->fail));

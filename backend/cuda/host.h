@@ -6,25 +6,17 @@
 #include "backend/backend.h"
 
 typedef struct cuda_host {
-    const char *kernels; /* cuda_host_kernels() of the program */
+    const char *version; /* CG_CUDA_VERSION of the program; stays the first,
+                            so that other versions find it */
     int threads;         /* as cg_dev_open has them */
     cg_err (*fail)(cg_err code, const char *fmt, ...); /* cg_fail: its
                             sentence is the program's, not the library's */
 } cuda_host;
 
-/* All kernels and what they are called with: the same text in the program and
- * in the library, or they do not fit together. */
-static inline const char *cuda_host_kernels(void)
-{
-    return
-#define CG_KERNEL(name, params, args) #name #params ";"
-#include "backend/kernels.def"
-#undef CG_KERNEL
-        "";
-}
-
 /* Opens the first CUDA device that is visible. CG_EUNSUPPORTED: there is none,
- * or it is not one that this build can use. */
+ * or it is not one that this build can use; or CG_CUDA_VERSION, which meson
+ * makes of the headers that both sides read, is another one here: tables and
+ * structures may differ. */
 cg_err cuda_open(cg_dev **d, const cuda_host *host)
     __attribute__((visibility("default")));
 

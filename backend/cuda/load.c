@@ -45,7 +45,7 @@ static bool find_library(char *path, size_t size)
 
 cg_err cg_cuda_open(cg_dev **d, int threads)
 {
-    cuda_host host = { cuda_host_kernels(), threads, cg_fail };
+    cuda_host host = { CG_CUDA_VERSION, threads, cg_fail };
     cg_err (*enter)(cg_dev **d, const cuda_host *host);
     char path[PATH_SIZE];
     *d = NULL;

@@ -3,6 +3,6 @@
 
 cg_err cg_cuda_open(cg_dev **d, int threads)
 {
-    cuda_host host = { cuda_host_kernels(), threads, cg_fail };
+    cuda_host host = { CG_CUDA_VERSION, threads, cg_fail };
     return cuda_open(d, &host);
 }
