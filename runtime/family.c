@@ -173,16 +173,40 @@ double cg_family_distance(const cg_families *f, size_t family, const double *x)
     return sqrt(sum / S);
 }
 
-static uint32_t nearest(const cg_families *f, const double *x,
-                        const cg_family *own, double *distance)
+/* The size of the image tells the task: what is made for ImageNet is no network
+ * for CIFAR-10, whatever it is built like. Not known, it tells nothing. */
+static bool same_task(const cg_family *one, const double *x)
+{
+    double octaves = x[CG_STRUCTURE_image] -
+                     one->structure.mean[CG_STRUCTURE_image];
+    return !(fabs(octaves) > CG_FAMILY_OCTAVES);
+}
+
+/* Root mean square over a group of cg_family_distance. */
+static double group_distance(const cg_families *f, size_t family,
+                             const cg_moments_of *own)
+{
+    double one_off[S]; /* a deviation of the group's from the family's mean */
+    for (int k = 0; k < S; k++)
+        one_off[k] = f->list.data[family].structure.mean[k] + own->sd[k];
+    return hypot(cg_family_distance(f, family, own->mean),
+                 cg_family_distance(f, family, one_off));
+}
+
+/* To a network of structure x, or to a group whose mean x is; of the same task
+ * where there is one. */
+static uint32_t nearest(const cg_families *f, const cg_moments_of *group,
+                        const double *x)
 {
     uint32_t best = 0;
-    *distance = INFINITY;
-    for (size_t k = 0; k < f->list.len; k++) {
-        const cg_family *one = &f->list.data[k];
-        double d = cg_family_distance(f, k, x);
-        if (one == own || (!own && d < *distance))
-            best = (uint32_t)k, *distance = d;
+    bool best_same = false;
+    double least = INFINITY;
+    for (uint32_t k = 0; k < f->list.len; k++) {
+        bool same = same_task(&f->list.data[k], x);
+        double d = group ? group_distance(f, k, group)
+                         : cg_family_distance(f, k, x);
+        if (same > best_same || (same == best_same && d < least))
+            best = k, best_same = same, least = d;
     }
     return best;
 }
@@ -222,27 +246,6 @@ static group *group_of(groups *all, const cg_set *set)
     return NULL;
 }
 
-/* Root mean square over a group of cg_family_distance. */
-static double group_distance(const cg_families *f, size_t family,
-                             const cg_moments_of *own)
-{
-    double one_off[S]; /* a deviation of the group's from the family's mean */
-    for (int k = 0; k < S; k++)
-        one_off[k] = f->list.data[family].structure.mean[k] + own->sd[k];
-    return hypot(cg_family_distance(f, family, own->mean),
-                 cg_family_distance(f, family, one_off));
-}
-
-static const cg_family *nearest_to_group(const cg_families *f,
-                                         const cg_moments_of *own)
-{
-    size_t best = 0;
-    for (size_t k = 1; k < f->list.len; k++)
-        if (group_distance(f, k, own) < group_distance(f, best, own))
-            best = k;
-    return &f->list.data[best];
-}
-
 static void find_groups(groups *all, const cg_families *f,
                         const cg_examples *e, const double *x)
 {
@@ -254,7 +257,7 @@ static void find_groups(groups *all, const cg_families *f,
         g.n = moments(e, x, set, &g.own);
         g.kin = g.named;
         if (!g.kin && g.n >= CG_FAMILY_LEAST && f->list.len > 0)
-            g.kin = nearest_to_group(f, &g.own);
+            g.kin = &f->list.data[nearest(f, &g.own, g.own.mean)];
         cg_array_push(all, g);
     }
 }
@@ -299,8 +302,11 @@ void cg_families_place(const cg_families *f, const cg_examples *e, double *x,
     find_groups(&all, f, e, x);
     for (uint32_t i = 0; i < n; i++) {
         group *g = group_of(&all, e->pick[i].set);
-        k->family[i] = nearest(f, x + (size_t)i * S, g->kin,
-                               &k->distance[i]);
+        const double *own = x + (size_t)i * S;
+        k->family[i] = g->kin ? (uint32_t)(g->kin - f->list.data)
+                              : nearest(f, NULL, own);
+        k->distance[i] = f->list.len > 0
+            ? cg_family_distance(f, k->family[i], own) : INFINITY;
         g->distance += k->distance[i] / (double)g->n;
     }
     for (uint32_t i = 0; i < n; i++)

@@ -15,6 +15,8 @@
 #define CG_NO_FAMILY UINT32_MAX
 /* As many networks of one set have moments of their own. */
 #define CG_FAMILY_LEAST 20
+/* Images of one task differ in size by no more than so many powers of two. */
+#define CG_FAMILY_OCTAVES 1.5
 #define CG_FAMILY_NAME 32 /* with the NUL */
 
 typedef struct cg_moments_of {
@@ -65,7 +67,8 @@ double cg_family_distance(const cg_families *f, size_t k, const double *x);
 /* How the networks of e stand to the families. */
 typedef struct cg_kinship {
     uint32_t *family; /* (n) of f->list: of the name of its set, otherwise the
-                         nearest one, to all together where they are many */
+                         nearest one with images of its size, to all together
+                         where they are many */
     double *distance; /* (n) cg_family_distance to that family */
     double *strange;  /* (n) 0: as the family's own are, 1: unlike them, more
                          (distance / 3)^2: like nothing known; for

@@ -93,6 +93,23 @@ static void few(void **state)
     cg_kinship_free(&k);
 }
 
+/* What has images as large as those of a family belongs to it, though it is
+ * built like another; where they are like no family's it does not matter. */
+static void by_task(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 3; i++) {
+        add(&set[1], 0);
+        x[i * S + CG_STRUCTURE_image] = 1.5 + 3.5 * i; /* 1.5, 5, 8.5 */
+    }
+    place();
+    assert_int_equal(k.family[0], 0);
+    assert_int_equal(k.family[1], 0);
+    assert_int_equal(k.family[2], 1);
+    near(k.distance[2], sqrt(((S - 1) * 100 + 2.25) / S) / widened, 1e-12);
+    cg_kinship_free(&k);
+}
+
 /* One family for all, the nearest to them together, and one strangeness;
  * they are standardised among themselves. */
 static void many(void **state)
@@ -141,7 +158,7 @@ static void tuned(void **state)
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-    const struct CMUnitTest tests[] = {TEST(by_name), TEST(few), TEST(many),
-                                       TEST(files), TEST(tuned)};
+    const struct CMUnitTest tests[] = {TEST(by_name), TEST(few), TEST(by_task),
+                                       TEST(many), TEST(files), TEST(tuned)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
