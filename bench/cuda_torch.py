@@ -11,6 +11,7 @@ for the encoder the same transformer as PyTorch.
 """
 import argparse
 import itertools
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -94,15 +95,25 @@ class OnDevice(train.Theirs):
             model.predict(b)
         return STEPS * size / (self.clock() - start)
 
+    def tried(self, rate, *args, **keys):
+        """0 where there is no memory or no kernel for it."""
+        try:
+            return rate(*args, **keys)
+        except (RuntimeError, NotImplementedError) as e:
+            print(str(e).partition('\n')[0], file=sys.stderr)
+            return 0
+
     def best(self, member):
         choices = [Ways(messages=m, attention=a, parts=p)
                    for m in ('csr', 'index_add')
                    for a in (('sdpa', 'matmul') if member == 'encoder'
                              else ('sdpa',))
                    for p in ((1, 4) if member == 'encoder' else (1,))]
-        step = max(choices, key=lambda w: self.step_rate(member, w, steps=8))
+        step = max(choices, key=lambda w: self.tried(self.step_rate, member, w,
+                                                     steps=8))
         infer = max(((w, s) for w in choices for s in INFER),
-                    key=lambda c: self.rate(member, c[0], size=c[1]))
+                    key=lambda c: self.tried(self.rate, member, c[0],
+                                             size=c[1]))
         return step, infer
 
 
