@@ -45,6 +45,8 @@ bool cg_member_sees_graphs(const cg_member *x);
 /* Whether member `id` is a net (cg_member_kind) and there, and how many are. */
 bool cg_model_has_net(const cg_model *m, int id);
 int cg_model_nets(const cg_model *m);
+/* Whether it is trained on networks of this family, where the model has it. */
+bool cg_member_learns(const cg_model *m, const cg_member *x, uint32_t family);
 /* Whether its scores stand for accuracies. */
 bool cg_member_regresses(const cg_member *x);
 /* How the configuration has a member trained. */

@@ -308,6 +308,12 @@ bool cg_model_has_net(const cg_model *m, int id)
     return cg_member_table[id].kind == CG_KIND_NET && m->member[id].trained;
 }
 
+bool cg_member_learns(const cg_model *m, const cg_member *x, uint32_t family)
+{
+    return x->sets != CG_NET_LARGEST ||
+           family == cg_families_largest(&m->families);
+}
+
 int cg_model_nets(const cg_model *m)
 {
     int n = 0;

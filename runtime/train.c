@@ -44,15 +44,15 @@ static void ahead(void *user, const uint32_t *idx, uint32_t n, int batch)
     cg_member_ahead(s->m, s->x, s->train, idx, n, batch);
 }
 
-/* Of the families, each by itself. */
-static double mean_srcc(const cg_model *m, const cg_embedded *d,
-                        const double *score)
+/* Of the families that a member learns, each by itself. */
+static double mean_srcc(const cg_model *m, const cg_member *x,
+                        const cg_embedded *d, const double *score)
 {
     size_t n = d->e->n, families = 0;
     double sum = 0, *y = cg_xcalloc(2 * n + 1, sizeof *y), *p = y + n;
     for (uint32_t f = 0; f < m->families.list.len; f++) {
         size_t k = 0;
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < n && cg_member_learns(m, x, f); i++)
             if (d->kin.family[i] == f)
                 y[k] = d->e->accuracy[i], p[k++] = score[i];
         double srcc = cg_srcc(y, p, k);
@@ -70,7 +70,7 @@ static cg_err validate(void *user, double *out)
     double *score = cg_xcalloc(n + 1, sizeof *score);
     cg_member_id id = (cg_member_id)(s->x->info - cg_member_table);
     cg_err err = cg_model_scores(s->m, id, s->valid, score);
-    *out = mean_srcc(s->m, s->valid, score);
+    *out = mean_srcc(s->m, s->x, s->valid, score);
     cg_xfree(score);
     return err;
 }
@@ -168,7 +168,6 @@ static double repeats(size_t n, size_t most, double balance)
 static void choose(const cg_model *m, const cg_member *x, const cg_embedded *d,
                    bool flops_label, cg_examples *e, cg_embedded *out)
 {
-    uint32_t largest = cg_families_largest(&m->families);
     size_t families = m->families.list.len, most = 0;
     size_t *count = cg_xcalloc(families + 1, sizeof *count);
     double *due = cg_xcalloc(families + 1, sizeof *due);
@@ -179,7 +178,7 @@ static void choose(const cg_model *m, const cg_member *x, const cg_embedded *d,
     for (uint32_t i = 0; i < d->e->n; i++) {
         uint32_t f = d->kin.family[i];
         if ((flops_label && d->e->accuracy[i] < CG_LABEL_FLOPS_LEAST) ||
-            (x->sets == CG_NET_LARGEST && f != largest))
+            !cg_member_learns(m, x, f))
             continue;
         due[f] += repeats(count[f], most, m->config.balance);
         for (; due[f] >= 1 - 1e-9; due[f] -= 1)

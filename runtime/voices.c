@@ -8,8 +8,7 @@
 static bool knows(const cg_model *m, int id, uint32_t family)
 {
     return cg_model_has_net(m, id) &&
-           (m->member[id].sets != CG_NET_LARGEST ||
-            family == cg_families_largest(&m->families));
+           cg_member_learns(m, &m->member[id], family);
 }
 
 /* Of a family that nets have learnt from these speak. Of what is far away, yet
