@@ -142,8 +142,8 @@ def tables(args, models, data):
 
 
 def whole(rows, key):
-    """Of the ensemble, one figure a seed."""
-    return [next(r[key] for r in seed if r["member"] == "gennape")
+    """Of the ensemble, or a member that is alone, one figure a seed."""
+    return [next((r for r in seed if r["member"] == "gennape"), seed[0])[key]
             for seed in rows]
 
 
