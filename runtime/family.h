@@ -12,7 +12,6 @@
 #include "runtime/label.h"
 #include "runtime/structure.h"
 
-#define CG_NO_FAMILY UINT32_MAX
 /* As many networks of one set have moments of their own. */
 #define CG_FAMILY_LEAST 20
 /* Images of one task differ in size by no more than so many powers of two. */

@@ -18,11 +18,12 @@ void cg_linear_forward(cg_model *m, cg_member *x, const cg_embedded *d,
     (void)m, (void)x, (void)d, (void)t, (void)idx, (void)n;
 }
 
-/* Families' shares of the sum of squares: rows are scaled by the root. */
-static double *shares(const cg_model *m, const cg_embedded *d)
+/* What a row is scaled by, the root of its share of the sum of squares, so that
+ * families have the same. */
+static void equal_shares(const cg_model *m, const cg_embedded *d,
+                         double *share)
 {
     size_t n = d->e->n, families = m->families.list.len;
-    double *share = cg_xcalloc(n + 1, sizeof *share);
     size_t *count = cg_xcalloc(families + 1, sizeof *count);
     for (size_t i = 0; i < n; i++)
         count[d->kin.family[i]]++;
@@ -30,26 +31,22 @@ static double *shares(const cg_model *m, const cg_embedded *d)
         share[i] = sqrt((double)n / (double)families /
                         (double)count[d->kin.family[i]]);
     cg_xfree(count);
-    return share;
 }
 
-/* weight (m->ridge.n) by the networks of one family, CG_NO_FAMILY: of all; row
- * i of d counts share[i]^2 times. */
+/* weight (m->ridge.n) by the rows of d that have a share. */
 static cg_err fit(const cg_model *m, const cg_member *x, const cg_embedded *d,
-                  const double *share, uint32_t family, double *weight)
+                  const double *share, double *weight)
 {
     const cg_structures *s = &m->ridge;
     size_t n = 0, w = (size_t)s->n;
     double *y = cg_xcalloc((size_t)d->e->n + 1, sizeof *y);
     double *rows = cg_xcalloc((size_t)d->e->n * w + 1, sizeof *rows);
     for (uint32_t i = 0; i < d->e->n; i++) {
-        bool all = family == CG_NO_FAMILY;
-        double by = all ? share[i] : 1;
-        if (!all && d->kin.family[i] != family)
+        if (share[i] == 0)
             continue;
-        y[n] = by * cg_member_label(m, x, d, i);
+        y[n] = share[i] * cg_member_label(m, x, d, i);
         for (size_t k = 0; k < w; k++)
-            rows[n * w + k] = by *
+            rows[n * w + k] = share[i] *
                 (double)d->s[(size_t)i * CG_STRUCTURE_COUNT + (size_t)s->k[k]];
         n++;
     }
@@ -66,14 +63,17 @@ static cg_err fit(const cg_model *m, const cg_member *x, const cg_embedded *d,
 
 /* From one network nothing is learnt. */
 static cg_err fit_families(cg_model *m, const cg_member *x,
-                           const cg_embedded *d, const double *all)
+                           const cg_embedded *d, double *share,
+                           const double *all)
 {
     double own[CG_STRUCTURE_COUNT];
     for (uint32_t f = 0; f < m->families.list.len; f++) {
         cg_family *one = &m->families.list.data[f];
         bool enough = one->networks >= 2;
+        for (uint32_t i = 0; i < d->e->n; i++)
+            share[i] = d->kin.family[i] == f;
         if (enough)
-            CG_TRY(fit(m, x, d, NULL, f, own));
+            CG_TRY(fit(m, x, d, share, own));
         for (int k = 0; k < m->ridge.n; k++)
             one->slope[m->ridge.k[k]] = enough ? own[k] : all[k];
     }
@@ -82,17 +82,20 @@ static cg_err fit_families(cg_model *m, const cg_member *x,
 
 cg_err cg_linear_fit(cg_model *m, cg_member *x, const cg_embedded *d)
 {
-    double weight[CG_STRUCTURE_COUNT], *share = shares(m, d);
+    double weight[CG_STRUCTURE_COUNT];
     float upload[CG_STRUCTURE_COUNT];
-    cg_err err = fit(m, x, d, share, CG_NO_FAMILY, weight);
+    double *share = cg_xcalloc((size_t)d->e->n + 1, sizeof *share);
+    equal_shares(m, d, share);
+    cg_err err = fit(m, x, d, share, weight);
+    if (err == CG_OK)
+        err = fit_families(m, x, d, share, weight);
     cg_xfree(share);
     CG_TRY(err);
     for (int k = 0; k < m->ridge.n; k++)
         upload[k] = (float)weight[k];
     cg_dev_upload(m->dev, x->params.x, upload,
                   (size_t)m->ridge.n * sizeof *upload);
-    CG_TRY(cg_dev_sync(m->dev));
-    return fit_families(m, x, d, weight);
+    return cg_dev_sync(m->dev);
 }
 
 /* Weights for network i, by structure: the nearer its family, the more that

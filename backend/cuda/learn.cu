@@ -29,12 +29,7 @@ static __global__ void sumsq_parts(struct span s, struct sumsq f, float *part)
 static __global__ void sumsq_total(unsigned parts, const float *part,
                                    float *out)
 {
-    float sum = 0;
-    for (unsigned i = threadIdx.x; i < parts; i += blockDim.x)
-        sum += part[i];
-    sum = block_sum(sum);
-    if (threadIdx.x == 0)
-        *out += sum;
+    add_total((int)parts, part, 1, out);
 }
 
 void cuda_sumsq(cg_dev *d, size_t n, const float *x, float *out)

@@ -6,18 +6,6 @@
 
 enum { MANY = 1024 }; /* threads of a block that is alone */
 
-/* *out += scale * the sum of x (n); of one block. */
-static __device__ void add_total(int n, const float *x, float scale,
-                                 float *out)
-{
-    float sum = 0;
-    for (int i = threadIdx.x; i < n; i += blockDim.x)
-        sum += x[i];
-    sum = block_sum(sum);
-    if (threadIdx.x == 0)
-        *out += scale * sum;
-}
-
 static __global__ void add_values(int n, const float *value, float scale,
                                   float *loss)
 {

@@ -105,6 +105,18 @@ static __device__ inline float block_sum(float x)
     return x;
 }
 
+/* *out += scale * the sum of x (n); of one block. */
+static __device__ inline void add_total(int n, const float *x, float scale,
+                                        float *out)
+{
+    float sum = 0;
+    for (int i = threadIdx.x; i < n; i += blockDim.x)
+        sum += x[i];
+    sum = block_sum(sum);
+    if (threadIdx.x == 0)
+        *out += scale * sum;
+}
+
 static __device__ inline float block_max(float x)
 {
     __shared__ float part[WARP];
