@@ -69,6 +69,26 @@ cg_err cg_dev_precision(cg_dev *d, const char *name)
         "%s: products in float32 alone, not in %s", d->name, name);
 }
 
+void cg_csr_transpose(const cg_csr *s, int32_t *back_start, int32_t *back_col,
+                      float *back_val)
+{
+    int32_t *next = back_start + 1; /* of each column: its end, when all is
+                                       written */
+    memset(back_start, 0, ((size_t)s->n_cols + 1) * sizeof *back_start);
+    for (int32_t e = 0; e < s->n_entries; e++)
+        if (s->col[e] + 1 < s->n_cols)
+            next[s->col[e] + 1]++;
+    for (int c = 1; c < s->n_cols; c++)
+        next[c] += next[c - 1];
+    for (int r = 0; r < s->n_rows; r++)
+        for (int32_t e = s->start[r]; e < s->start[r + 1]; e++) {
+            int32_t to = next[s->col[e]]++;
+            back_col[to] = r;
+            if (s->val)
+                back_val[to] = s->val[e];
+        }
+}
+
 int cg_dev_threads(cg_dev *d) { return d->ops->threads(d); }
 
 void cg_dev_share(cg_dev *d, uint32_t n, void (*fn)(void *user, uint32_t i),

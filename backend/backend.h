@@ -34,7 +34,16 @@ typedef struct cg_csr {
     const int32_t *start; /* (n_rows + 1) */
     const int32_t *col;   /* (n_entries) */
     const float *val;     /* (n_entries); NULL: all 1 */
+    /* Its transpose, for spmm_bwd's dx on a device that wants it; or NULL */
+    const int32_t *back_start; /* (n_cols + 1) */
+    const int32_t *back_col;   /* (n_entries) ascending in each row */
+    const float *back_val;     /* (n_entries); NULL where `val` is */
 } cg_csr;
+
+/* Writes the transpose of s, all of it in the host's memory. */
+void cg_csr_transpose(const cg_csr *s, int32_t *back_start, int32_t *back_col,
+                      float *back_val);
+
 typedef struct cg_kernels {
 #define CG_KERNEL(name, params, args) void (*name) params;
 #include "backend/kernels.def"
@@ -46,6 +55,7 @@ struct cg_dev {
     const struct cg_dev_ops *ops;
     const char *name; /* "cpu", "cuda" */
     bool shares_memory; /* its kernels read the host's */
+    bool wants_back;    /* its spmm_bwd multiplies by cg_csr's transpose */
     bool failed;      /* see cg_dev_sync */
 };
 

@@ -95,11 +95,12 @@ typedef struct kept {
     cg_batch batch;
 } kept;
 
-static kept *keep(run *r, uint32_t size, size_t *n)
+static kept *keep(run *r, uint32_t size, bool train, size_t *n)
 {
     cg_batch_opts o = {.message = r->x->info->message,
                        .rounds = r->x->gnn.layers,
-                       .residual = r->x->gnn.residual};
+                       .residual = r->x->gnn.residual,
+                       .back = train && r->m->dev->wants_back};
     *n = r->e.n / size;
     kept *k = cg_xcalloc(*n + 1, sizeof *k);
     for (size_t i = 0; i < *n; i++) {
@@ -180,8 +181,8 @@ static cg_err steps(run *r)
     r->e.n = n && n < r->e.n ? n : r->e.n;
     size_t n_train, n_predict;
     CG_TRY(cg_params_learn(&r->x->params));
-    kept *train = keep(r, size, &n_train);
-    kept *predict = keep(r, PREDICT_BATCH, &n_predict);
+    kept *train = keep(r, size, true, &n_train);
+    kept *predict = keep(r, PREDICT_BATCH, false, &n_predict);
     cg_err err = CG_OK;
     for (int i = 0; i < r->number[1] && err == CG_OK; i++) {
         for (int k = 0; k < 2 && err == CG_OK; k++) {

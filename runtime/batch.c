@@ -76,7 +76,7 @@ static bool same_opts(const cg_batch_opts *a, const cg_batch_opts *b)
 {
     return a->message == b->message && a->rounds == b->rounds &&
            a->copies == b->copies && a->residual == b->residual &&
-           a->plain == b->plain;
+           a->back == b->back && a->plain == b->plain;
 }
 
 /* Whether the next batch that is ready is this one. */

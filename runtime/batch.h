@@ -61,6 +61,7 @@ typedef struct cg_batch_opts {
     int copies;  /* views of each graph: graph i's are groups and rows of the
                     pools i, n + i, ...; 0: no groups, and one view */
     bool residual; /* `self` is wanted */
+    bool back;   /* so are transposes (cg_dev.wants_back) */
     bool plain;  /* a state and a token for every node, nothing is shared */
 } cg_batch_opts;
 

@@ -41,6 +41,19 @@ void *cg_maker_stage(cg_maker *b, const void *at, size_t n)
     return stage(b, at, n);
 }
 
+/* The transpose of m, whose arrays are these; room for it was reserved. */
+static void stage_back(cg_maker *b, cg_csr *m, const int32_t *start,
+                       const int32_t *col, const float *val)
+{
+    size_t n = (size_t)m->n_entries;
+    cg_csr here = {m->n_rows, m->n_cols, m->n_entries, .start = start,
+                   .col = col, .val = val};
+    int32_t *back_start = stage(b, &m->back_start, (size_t)m->n_cols + 1);
+    int32_t *back_col = stage(b, &m->back_col, n);
+    float *back_val = val ? stage(b, &m->back_val, n) : NULL;
+    cg_csr_transpose(&here, back_start, back_col, back_val);
+}
+
 static void count_up(int32_t *x, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -255,11 +268,14 @@ static void next_round(cg_maker *b, int n, int r, unsigned top,
         rows += p->lead[level];
         entries += p->lead[level] + p->edges[level];
     }
-    stage_reserve(b, 4 * (3 * rows + 2 * entries));
+    size_t before = (size_t)out->n_states[r];
+    stage_reserve(b, 4 * (4 * rows + 4 * entries + 3 * before));
     writer w = {.start = stage(b, &m->start, rows + 1)};
+    int32_t *self_start = NULL;
     w.start[0] = 0;
     if (o->residual) {
-        count_up(stage(b, &self->start, rows + 1), rows + 1);
+        self_start = stage(b, &self->start, rows + 1);
+        count_up(self_start, rows + 1);
         w.self = stage(b, &self->col, rows);
     }
     if (gcn)
@@ -276,12 +292,16 @@ static void next_round(cg_maker *b, int n, int r, unsigned top,
     b->looked[r + 1] = b->colours.len;
     swap_rounds(b);
     b->stage_len -= 4 * (entries - (size_t)w.n_entries);
-    int before = out->n_states[r], after = out->n_states[r + 1] = w.n_rows;
+    int after = out->n_states[r + 1] = w.n_rows;
     m->n_rows = after;
-    m->n_cols = halves ? 2 * before : before;
+    m->n_cols = halves ? 2 * (int)before : (int)before;
     m->n_entries = w.n_entries;
+    if (o->back)
+        stage_back(b, m, w.start, w.col, w.val);
     if (o->residual)
-        self->n_rows = self->n_entries = after, self->n_cols = before;
+        self->n_rows = self->n_entries = after, self->n_cols = (int)before;
+    if (o->residual && o->back)
+        stage_back(b, self, self_start, w.self, NULL);
 }
 
 /* -- pools and groups ------------------------------------------------------ */
@@ -303,12 +323,13 @@ static void repeat_rows(cg_csr *m, int copies, int32_t step, int32_t *start,
     m->n_entries *= copies;
 }
 
-static void stage_pool(cg_maker *b, int n, unsigned top, int copies,
-                       cg_batch *out)
+static void stage_pool(cg_maker *b, int n, unsigned top,
+                       const cg_batch_opts *o, cg_batch *out)
 {
-    size_t views = copies > 1 ? (size_t)copies : 1, most = b->n_kept * views;
+    size_t views = o->copies > 1 ? (size_t)o->copies : 1;
+    size_t most = b->n_kept * views, states = (size_t)out->n_states[o->rounds];
     cg_csr *m = &out->pool;
-    stage_reserve(b, 4 * (2 * most + (size_t)n * views + 1));
+    stage_reserve(b, 4 * (4 * most + (size_t)n * views + states));
     int32_t *start = stage(b, &m->start, (size_t)n * views + 1);
     int32_t *col = stage(b, &m->col, most), e = 0;
     float *val = stage(b, &m->val, most);
@@ -325,6 +346,8 @@ static void stage_pool(cg_maker *b, int n, unsigned top, int copies,
     *m = (cg_csr){.n_rows = n, .n_cols = out->n_states[out->rounds],
                   .n_entries = e};
     repeat_rows(m, (int)views, 0, start, col, val);
+    if (o->back)
+        stage_back(b, m, start, col, val);
 }
 
 /* Nodes of each token, from those of each kept node: b->next. */
@@ -340,16 +363,17 @@ static int32_t *token_counts(cg_maker *b, const cg_part *p, unsigned top)
 
 /* Distinct tokens of each graph, after round 0. Views of one graph are groups
  * of their own with the same tokens. */
-static void stage_groups(cg_maker *b, int n, unsigned top, int copies,
-                         cg_batch *out)
+static void stage_groups(cg_maker *b, int n, unsigned top,
+                         const cg_batch_opts *o, cg_batch *out)
 {
+    int copies = o->copies;
     cg_groups *g = &out->groups;
     cg_csr *pool = &out->token_pool, *reads = &out->token_row;
     size_t tokens = 0, views = (size_t)copies, groups = (size_t)n * views;
     for (const cg_part *p = b->part; p < b->part + n; p++)
         tokens += p->lead[0];
     size_t most = tokens * views;
-    stage_reserve(b, 4 * (7 * most + 5 * groups + 5));
+    stage_reserve(b, 4 * (11 * most + 5 * groups + b->tokens.len));
     int32_t *start = stage(b, &g->start, groups + 1);
     int64_t *square = stage(b, &g->square, 2 * groups);
     int32_t *row = stage(b, &g->row, most);
@@ -357,8 +381,9 @@ static void stage_groups(cg_maker *b, int n, unsigned top, int copies,
     int32_t *pool_start = stage(b, &pool->start, groups + 1);
     int32_t *col = stage(b, &pool->col, most);
     float *val = stage(b, &pool->val, most);
-    count_up(stage(b, &reads->start, most + 1), most + 1);
+    int32_t *read_start = stage(b, &reads->start, most + 1);
     int32_t *read = stage(b, &reads->col, most), t = 0;
+    count_up(read_start, most + 1);
     start[0] = 0;
     for (int i = 0; i < n; i++) {
         const cg_part *p = &b->part[i];
@@ -382,6 +407,10 @@ static void stage_groups(cg_maker *b, int n, unsigned top, int copies,
     memcpy(read, row, most * sizeof *row);
     *reads = (cg_csr){.n_rows = (int)most, .n_cols = (int)b->tokens.len,
                       .n_entries = (int)most};
+    if (o->back) {
+        stage_back(b, pool, pool_start, col, val);
+        stage_back(b, reads, read_start, read, NULL);
+    }
     *g = (cg_groups){.n = (int)groups, .n_tokens = (int)most};
     for (size_t i = 0; i < groups; i++) { /* sums of those before */
         int64_t size = start[i + 1] - start[i];
@@ -407,10 +436,10 @@ void cg_maker_make(cg_maker *b, const cg_pick *graphs, int n,
     out->token = b->tokens.data;
     out->n_states[0] = (int)b->tokens.len;
     if (o->copies > 0)
-        stage_groups(b, n, top, o->copies, out);
+        stage_groups(b, n, top, o, out);
     for (int r = 0; r < o->rounds; r++)
         next_round(b, n, r, top, o, out);
-    stage_pool(b, n, top, o->copies, out);
+    stage_pool(b, n, top, o, out);
 }
 
 void cg_maker_free(cg_maker *b)

@@ -10,18 +10,19 @@
 #include "runtime/members.h"
 
 static cg_batch_opts batch_opts(const cg_model *m, const cg_member *x,
-                                int copies)
+                                int copies, bool train)
 {
     return (cg_batch_opts){.message = x->info->message,
                            .rounds = x->gnn.layers, .copies = copies,
                            .residual = x->gnn.residual,
+                           .back = train && m->dev->wants_back,
                            .plain = !m->config.share};
 }
 
 void cg_model_ahead(cg_model *m, cg_member *x, const cg_pick *pick, uint32_t n,
-                    int size, int copies)
+                    int size, int copies, bool train)
 {
-    cg_batch_opts o = batch_opts(m, x, copies);
+    cg_batch_opts o = batch_opts(m, x, copies, train);
     cg_batch_ahead(m->batcher, m->dev, pick, n, size, &o);
 }
 
@@ -34,7 +35,7 @@ void cg_member_ahead(cg_model *m, cg_member *x, const cg_embedded *d,
     if (threads < 2 || !cg_member_sees_graphs(x))
         return;
     cg_examples e = cg_examples_pick(d->e, idx, n < most ? n : most);
-    cg_model_ahead(m, x, e.pick, e.n, size, copies);
+    cg_model_ahead(m, x, e.pick, e.n, size, copies, true);
     cg_examples_free(&e);
 }
 
@@ -42,7 +43,7 @@ cg_var *cg_model_batch(cg_model *m, cg_member *x, cg_tape *t,
                        const cg_pick *pick, int n, int copies)
 {
     cg_batch *batch = &m->batch;
-    cg_batch_opts o = batch_opts(m, x, copies);
+    cg_batch_opts o = batch_opts(m, x, copies, t->train);
     cg_batch_make(m->batcher, pick, n, &o, batch);
     int width = m->inputs.width, states = batch->n_states[0];
     float *rows = cg_batch_inputs(m->batcher, batch, width);
@@ -78,7 +79,7 @@ static cg_var *look(cg_model *m, cg_member *x, const cg_embedded *d,
     if (idx)
         e = cg_examples_pick(d->e, idx, (uint32_t)n);
     else
-        cg_model_ahead(m, x, e.pick, d->e->n - first, n, 0);
+        cg_model_ahead(m, x, e.pick, d->e->n - first, n, 0, false);
     cg_var *h = cg_model_batch(m, x, t, e.pick, n, 0);
     if (idx)
         cg_examples_free(&e);
@@ -263,7 +264,7 @@ static cg_var *embed_some(cg_model *m, cg_member *x, const cg_embedded *d,
                           cg_tape *t, uint32_t first, int n)
 {
     const cg_pick *pick = d->e->pick + first;
-    cg_model_ahead(m, x, pick, d->e->n - first, n, 1);
+    cg_model_ahead(m, x, pick, d->e->n - first, n, 1, false);
     cg_var *in = cg_model_batch(m, x, t, pick, n, 1);
     return encode(x, t, &m->batch, in);
 }

@@ -108,28 +108,32 @@ void cg_ranker_declare(cg_model *m, cg_member *x)
 }
 
 /* Networks of a batch are compared with the next one, the last with the
- * first: row i of the matrix is 1 at i + 1. */
-static void next_rows(cg_model *m, int n, int32_t *col)
+ * first: row i of the matrix is 1 at i + 1, of its transpose at i - 1. */
+static void next_rows(cg_model *m, int n)
 {
-    size_t bytes = (size_t)(2 * n + 1) * sizeof(int32_t);
+    size_t bytes = (size_t)(3 * n + 1) * sizeof(int32_t);
     int32_t *dev = cg_dev_work(m->dev, bytes);
-    for (int i = 0; i < n; i++)
+    int32_t *col = cg_xcalloc(3 * (size_t)n + 1, sizeof *col);
+    for (int i = 0; i < n; i++) {
         col[i] = (i + 1) % n;
+        col[n + i] = (i + n - 1) % n;
+    }
     for (int i = 0; i <= n; i++)
-        col[n + i] = i;
+        col[2 * n + i] = i;
     cg_dev_upload(m->dev, dev, col, bytes);
+    cg_xfree(col);
     m->next = (cg_csr){.n_rows = n, .n_cols = n, .n_entries = n,
-                       .start = dev + n, .col = dev};
+                       .start = dev + 2 * n, .col = dev,
+                       .back_start = dev + 2 * n, .back_col = dev + n};
 }
 
 void cg_ranker_forward(cg_model *m, cg_member *x, const cg_embedded *d,
                        cg_tape *t, const uint32_t *idx, int n)
 {
-    int32_t *col = cg_xcalloc(2 * (size_t)n + 1, sizeof *col);
     float *better = cg_xcalloc((size_t)n + 1, sizeof *better);
     const double *a = d->e->accuracy;
     cg_var *y = run_heads(m, x, d, t, idx, 0, n);
-    next_rows(m, n, col);
+    next_rows(m, n);
     cg_var *other = cg_tape_propagate(t, &m->next, y, NULL, CG_ACT_NONE);
     y = cg_tape_concat(t, y, other);
     y = cg_tape_linear(t, y, cg_params_var(&x->params, x->pair_w),
@@ -140,7 +144,6 @@ void cg_ranker_forward(cg_model *m, cg_member *x, const cg_embedded *d,
     }
     cg_tape_logistic(t, y, cg_model_upload(m, better, (size_t)n), 1);
     cg_xfree(better);
-    cg_xfree(col);
 }
 
 typedef struct contest {

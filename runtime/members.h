@@ -14,9 +14,10 @@ float *cg_model_upload(cg_model *m, const float *x, size_t n);
 cg_var *cg_model_batch(cg_model *m, cg_member *x, cg_tape *t,
                        const cg_pick *pick, int n, int copies);
 /* Batches of these networks will be wanted next, `size` at a time (cg_batch_
- * ahead): n of pick, or idx[0 .. n) of d, by a member that sees graphs. */
+ * ahead): n of pick, or idx[0 .. n) of d to train on, by a member that sees
+ * graphs. */
 void cg_model_ahead(cg_model *m, cg_member *x, const cg_pick *pick, uint32_t n,
-                    int size, int copies);
+                    int size, int copies, bool train);
 void cg_member_ahead(cg_model *m, cg_member *x, const cg_embedded *d,
                      const uint32_t *idx, uint32_t n, int size);
 /* Runs `forward` without training over d's networks, m->at_once at a time, and

@@ -8,7 +8,8 @@ static struct {
     cg_dev *dev;
     const cg_kernels *k; /* its own */
     const cg_dev_ops *ops;
-    bool shares_memory, updates; /* updates: the step at hand */
+    bool shares_memory, wants_back; /* of dev, before */
+    bool updates;                   /* the step at hand */
     cg_dev_ops counting;
     counted step, learning, other;
 } the;
@@ -170,6 +171,7 @@ void counted_begin(cg_dev *d)
     the.k = d->k;
     the.ops = d->ops;
     the.shares_memory = d->shares_memory;
+    the.wants_back = d->wants_back;
     the.counting = *d->ops;
     the.counting.reset = reset;
     the.counting.upload = upload;
@@ -178,6 +180,7 @@ void counted_begin(cg_dev *d)
     d->k = &kernels;
     d->ops = &the.counting;
     d->shares_memory = false;
+    d->wants_back = true;
 }
 
 void counted_end(counted *learning, counted *other)
@@ -190,5 +193,6 @@ void counted_end(counted *learning, counted *other)
     the.dev->k = the.k;
     the.dev->ops = the.ops;
     the.dev->shares_memory = the.shares_memory;
+    the.dev->wants_back = the.wants_back;
     the.dev = NULL;
 }

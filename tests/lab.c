@@ -59,6 +59,16 @@ void *lab_put(lab *l, const void *src, size_t bytes)
 
 /* -- sparse matrices, groups ---------------------------------------------- */
 
+/* The arrays of m, on the device. */
+static void put_rows(lab *l, const cg_csr *m, const int32_t **start,
+                     const int32_t **col, const float **val)
+{
+    size_t n = (size_t)m->n_entries;
+    *start = lab_put(l, m->start, ((size_t)m->n_rows + 1) * sizeof **start);
+    *col = lab_put(l, m->col, n * sizeof **col);
+    *val = m->val ? lab_put(l, m->val, n * sizeof **val) : NULL;
+}
+
 cg_csr lab_sparse(lab *l, int rows, int cols, const float *x, bool ones)
 {
     size_t most = (size_t)rows * (size_t)cols;
@@ -74,15 +84,21 @@ cg_csr lab_sparse(lab *l, int rows, int cols, const float *x, bool ones)
             }
         start[r + 1] = n;
     }
-    size_t len = (size_t)n;
-    cg_csr m = { rows, cols, n,
-                 lab_put(l, start, ((size_t)rows + 1) * sizeof *start),
-                 lab_put(l, col, len * sizeof *col),
-                 ones ? NULL : lab_put(l, val, len * sizeof *val) };
-    cg_xfree(start);
-    cg_xfree(col);
-    cg_xfree(val);
-    return m;
+    cg_csr m = { rows, cols, n, start, col, ones ? NULL : val,
+                 NULL, NULL, NULL };
+    cg_csr there = m;
+    put_rows(l, &m, &there.start, &there.col, &there.val);
+    int32_t *back_start = cg_xcalloc((size_t)cols + 1, sizeof *back_start);
+    int32_t *back_col = cg_xcalloc(most, sizeof *back_col);
+    float *back_val = cg_xcalloc(most, sizeof *back_val);
+    cg_csr_transpose(&m, back_start, back_col, back_val);
+    cg_csr back = { cols, rows, n, back_start, back_col,
+                    ones ? NULL : back_val, NULL, NULL, NULL };
+    put_rows(l, &back, &there.back_start, &there.back_col, &there.back_val);
+    void *const blocks[] = { start, col, val, back_start, back_col, back_val };
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
+        cg_xfree(blocks[i]);
+    return there;
 }
 
 cg_groups lab_groups(lab *l, int n, const int *size, const int32_t *row,

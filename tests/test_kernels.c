@@ -92,6 +92,9 @@ const cg_csr *csr_at(int d, const cg_csr *s)
     there->start = at(d, s->start);
     there->col = at(d, s->col);
     there->val = at(d, s->val);
+    there->back_start = at(d, s->back_start);
+    there->back_col = at(d, s->back_col);
+    there->back_val = at(d, s->back_val);
     return there;
 }
 
@@ -236,8 +239,14 @@ static cg_csr random_csr(int rows, int cols, bool values)
     int32_t *col = ROOM(int32_t, start[rows] + 1);
     for (int32_t e = 0; e < start[rows]; e++)
         col[e] = (int32_t)cg_rng_below(&rng, (uint32_t)cols);
-    return (cg_csr){ rows, cols, start[rows], start, col,
-                     values ? inputs((size_t)start[rows]) : NULL };
+    int32_t *back_start = ROOM(int32_t, cols + 1);
+    int32_t *back_col = ROOM(int32_t, start[rows] + 1);
+    float *back_val = values ? floats((size_t)start[rows]) : NULL;
+    cg_csr s = { rows, cols, start[rows], start, col,
+                 values ? inputs((size_t)start[rows]) : NULL,
+                 back_start, back_col, back_val };
+    cg_csr_transpose(&s, back_start, back_col, back_val);
+    return s;
 }
 
 static void check_spmm_of(int rows, int n, int cols, int how)

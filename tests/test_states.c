@@ -60,6 +60,13 @@ static cg_csr fetch_csr(world *w, cg_csr s)
     s.start = fetch(w, s.start, (rows + 1) * sizeof *s.start);
     s.col = fetch(w, s.col, n * sizeof *s.col);
     s.val = s.val ? fetch(w, s.val, n * sizeof *s.val) : NULL;
+    size_t cols = (size_t)s.n_cols;
+    if (s.back_start) {
+        s.back_start = fetch(w, s.back_start, (cols + 1) * sizeof *s.start);
+        s.back_col = fetch(w, s.back_col, n * sizeof *s.col);
+    }
+    if (s.back_val)
+        s.back_val = fetch(w, s.back_val, n * sizeof *s.val);
     return s;
 }
 
@@ -194,7 +201,26 @@ static void plain_gnn(const cg_set *s, uint32_t i, const cg_inputs *in,
 
 /* -- tests ----------------------------------------------------------------- */
 
-/* Columns are within, and rows one after another. */
+/* Entry by entry: those of a column lie in the order of their rows. */
+static void check_back(const cg_csr *s)
+{
+    int32_t *next = cg_xcalloc((size_t)s->n_cols, sizeof *next);
+    memcpy(next, s->back_start, (size_t)s->n_cols * sizeof *next);
+    assert_int_equal(s->back_start[0], 0);
+    assert_int_equal(s->val == NULL, s->back_val == NULL);
+    for (int r = 0; r < s->n_rows; r++)
+        for (int32_t e = s->start[r]; e < s->start[r + 1]; e++) {
+            int32_t at = next[s->col[e]]++;
+            assert_int_equal(s->back_col[at], r);
+            if (s->val)
+                assert_memory_equal(&s->back_val[at], &s->val[e], 4);
+        }
+    assert_memory_equal(next, s->back_start + 1,
+                        (size_t)s->n_cols * sizeof *next);
+    cg_xfree(next);
+}
+
+/* Columns are within, and rows one after another, of the transpose too. */
 static void check_sparse(const cg_csr *s, int rows, int cols)
 {
     assert_int_equal(s->n_rows, rows);
@@ -205,6 +231,7 @@ static void check_sparse(const cg_csr *s, int rows, int cols)
         assert_true(s->start[r] < s->start[r + 1]);
     for (int e = 0; e < s->n_entries; e++)
         assert_true(s->col[e] >= 0 && s->col[e] < cols);
+    check_back(s);
 }
 
 static int by_number(const void *a, const void *b)
@@ -277,7 +304,7 @@ static void messages(void **state)
         cg_gnn net;
         layer layers[LAYERS];
         cg_batch_opts o = {.message = (cg_message)(m / 2), .rounds = LAYERS,
-                           .plain = m % 2};
+                           .back = true, .plain = m % 2};
         cg_params_free(&w->l.params);
         cg_gnn_declare(&net, &w->l.params, "gnn", o.message, in.width, WIDTH,
                        LAYERS, false, false);
@@ -306,7 +333,7 @@ static void tokens(void **state)
     cg_batch batch;
     cg_pick pick[GRAPHS];
     cg_batch_opts o = {.message = CG_MESSAGE_GRAPHCONV, .rounds = 2,
-                       .copies = 2, .residual = true};
+                       .copies = 2, .residual = true, .back = true};
     for (uint32_t i = 0; i < GRAPHS; i++)
         pick[i] = (cg_pick){s, i};
     cg_batch_make(b, pick, GRAPHS, &o, &batch);

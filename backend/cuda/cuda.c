@@ -208,7 +208,7 @@ cg_err cuda_open(cg_dev **d, const cuda_host *host)
     cuda_dev *c = calloc(1, sizeof *c);
     if (!c)
         return host->fail(CG_ELIMIT, "cuda: no memory");
-    c->base = (cg_dev){ &kernels, &ops, "cuda", false, false };
+    c->base = (cg_dev){ &kernels, &ops, "cuda", false, true, false };
     c->capability = capability;
     c->fail = host->fail;
     open_parts(c, host->threads);

@@ -39,8 +39,7 @@ enum {
     CUDA_WORK_MAX = 64,         /* blocks of a step, each a quarter of those
                                    before: never reached */
     CUDA_STAGE_PARTS = 4,
-    CUDA_STAGE_PART = 4 << 20,  /* bytes */
-    CUDA_TURNED_MAX = 64
+    CUDA_STAGE_PART = 4 << 20   /* bytes */
 };
 
 typedef struct cuda_dev {
@@ -66,11 +65,6 @@ typedef struct cuda_dev {
     int stage_part;
     size_t stage_used;      /* of that part */
     cudaEvent_t left[CUDA_STAGE_PARTS];
-    /* Transposes of matrices of the step; the oldest is forgotten first. */
-    unsigned n_turned;      /* so far */
-    struct {
-        cg_csr of, turned;
-    } turned[CUDA_TURNED_MAX];
     struct cg_pool *pool;
     cg_err (*fail)(cg_err code, const char *fmt, ...); /* the program's */
     cg_err code;            /* of the first failure */

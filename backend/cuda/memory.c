@@ -47,15 +47,7 @@ void *cuda_mem_alloc(cg_dev *d, size_t bytes)
     return p;
 }
 
-/* Blocks that are freed or written to may hold matrices of which there are
- * transposes. */
-static void forget_matrices(cuda_dev *c) { c->n_turned = 0; }
-
-void cuda_mem_free(cg_dev *d, void *p)
-{
-    forget_matrices(cuda_of(d));
-    device_free(d, p);
-}
+void cuda_mem_free(cg_dev *d, void *p) { device_free(d, p); }
 
 /* -- memory of a step ------------------------------------------------------ */
 
@@ -119,7 +111,6 @@ void cuda_mem_reset(cg_dev *d)
         d->failed = c->told = false;
         cudaGetLastError(); /* or the next launch would find it */
     }
-    forget_matrices(c);
     if (c->n_work > 1) {
         size_t size = work_size(c);
         free_work(c);
@@ -184,7 +175,6 @@ static void next_part(cuda_dev *c)
 void cuda_mem_upload(cg_dev *d, void *dst, const void *src, size_t bytes)
 {
     cuda_dev *c = cuda_of(d);
-    forget_matrices(c);
     for (size_t done = 0, n; done < bytes && !d->failed; done += n) {
         if (c->stage_used == CUDA_STAGE_PART)
             next_part(c);

@@ -1,11 +1,10 @@
 /* Sparse products by cuSPARSE: message passing, gathering, pooling.
  *
  * Of its algorithms for CSR only CSR_ALG3 promises the same bits at each call,
- * and only with the matrix as it is, not transposed. The way back therefore
- * multiplies by a transpose that is made first (csr2csc, whose order of
- * entries is always the same), once for each matrix of a step: a transpose
- * costs about what one product does, and the product that it spares adds to
- * floats in whatever order threads come.
+ * and only with the matrix as it is, not transposed: the other product adds to
+ * floats in whatever order threads come. The way back therefore multiplies by
+ * the transpose, which comes with the matrix (cg_csr): the host makes it with
+ * the batch, ahead of the step, where a device would have to sort each matrix.
  *
  * Versions since CUDA 12.0, some of 13 too, take four elements at a time
  * without a look at the address (RAFT, Kokkos Kernels, Kaldi and PyTorch met
@@ -13,6 +12,7 @@
  * are left to a kernel of ours. */
 #include "backend/cuda/cuda.h"
 
+#include <assert.h>
 #include <cusparse.h>
 
 static void keep(cg_dev *d, cusparseStatus_t e)
@@ -136,76 +136,6 @@ void cuda_spmm(cg_dev *d, const cg_csr *s, int cols, const float *x, int ldx,
 
 /* -- the way back ---------------------------------------------------------- */
 
-static bool same(const cg_csr *a, const cg_csr *b)
-{
-    return a->start == b->start && a->col == b->col && a->val == b->val
-        && a->n_rows == b->n_rows && a->n_cols == b->n_cols
-        && a->n_entries == b->n_entries;
-}
-
-/* p, or a copy of it in the step's memory. */
-static const void *aligned(cg_dev *d, const void *p, size_t bytes)
-{
-    if (is_aligned(p))
-        return p;
-    void *copy = cuda_mem_work(d, bytes);
-    if (!d->failed)
-        cuda_failed(d, cudaMemcpyAsync(copy, p, bytes,
-                                       cudaMemcpyDeviceToDevice,
-                                       cuda_of(d)->stream), "copy");
-    return copy;
-}
-
-/* s^T in the step's memory. Without values neither has any: what is then
- * handed over for them is neither read nor written. */
-static cg_csr transpose(cg_dev *d, const cg_csr *s)
-{
-    size_t entries = (size_t)s->n_entries * sizeof(int32_t), bytes = 0;
-    int32_t *start = cuda_mem_work(d, ((size_t)s->n_cols + 1)
-                                      * sizeof *start);
-    int32_t *col = cuda_mem_work(d, entries);
-    float *val = s->val ? cuda_mem_work(d, entries) : NULL;
-    const int32_t *s_start = aligned(d, s->start, ((size_t)s->n_rows + 1)
-                                                  * sizeof *s_start);
-    const int32_t *s_col = aligned(d, s->col, entries);
-    const float *from = s->val ? aligned(d, s->val, entries)
-        : cuda_ones(d, (size_t)s->n_entries);
-    float *to = s->val ? val : (float *)from;
-    cg_csr turned = { s->n_cols, s->n_rows, s->n_entries, start, col, val };
-    cusparseHandle_t sparse = cuda_of(d)->sparse;
-    cusparseAction_t action = s->val ? CUSPARSE_ACTION_NUMERIC
-        : CUSPARSE_ACTION_SYMBOLIC;
-    if (d->failed)
-        return turned;
-    cusparseStatus_t e = cusparseCsr2cscEx2_bufferSize(
-        sparse, s->n_rows, s->n_cols, s->n_entries, from, s_start, s_col,
-        to, start, col, CUDA_R_32F, action, CUSPARSE_INDEX_BASE_ZERO,
-        CUSPARSE_CSR2CSC_ALG1, &bytes);
-    void *buffer = e == CUSPARSE_STATUS_SUCCESS
-        ? cuda_buffer(d, CUDA_SPARSE, bytes) : NULL;
-    if (buffer)
-        e = cusparseCsr2cscEx2(
-            sparse, s->n_rows, s->n_cols, s->n_entries, from, s_start,
-            s_col, to, start, col, CUDA_R_32F, action,
-            CUSPARSE_INDEX_BASE_ZERO, CUSPARSE_CSR2CSC_ALG1, buffer);
-    keep(d, e);
-    return turned;
-}
-
-/* The transpose of s, made when it is first asked for. */
-static cg_csr turned(cg_dev *d, const cg_csr *s)
-{
-    cuda_dev *c = cuda_of(d);
-    for (unsigned i = 0; i < c->n_turned && i < CUDA_TURNED_MAX; i++)
-        if (same(s, &c->turned[i].of))
-            return c->turned[i].turned;
-    cg_csr t = transpose(d, s);
-    unsigned at = c->n_turned++ % CUDA_TURNED_MAX;
-    c->turned[at].of = *s;
-    c->turned[at].turned = t;
-    return t;
-}
-
 void cuda_spmm_bwd(cg_dev *d, const cg_csr *s, int cols, const float *y,
                    int ldy, cg_act act, const float *dy, int lddy,
                    float *dbias, float beta, float *dx, int lddx)
@@ -229,7 +159,9 @@ void cuda_spmm_bwd(cg_dev *d, const cg_csr *s, int cols, const float *y,
                         dbias);
     }
     if (dx) {
-        cg_csr t = turned(d, s);
+        cg_csr t = { s->n_cols, s->n_rows, s->n_entries, s->back_start,
+                     s->back_col, s->back_val, NULL, NULL, NULL };
+        assert(s->back_start);
         multiply(d, &t, cols, dz, lddz, beta, dx, lddx);
     }
 }

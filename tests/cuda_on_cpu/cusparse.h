@@ -22,11 +22,6 @@ typedef enum { CUSPARSE_INDEX_32I = 2 } cusparseIndexType_t;
 typedef enum { CUSPARSE_INDEX_BASE_ZERO = 0 } cusparseIndexBase_t;
 typedef enum { CUSPARSE_ORDER_ROW = 2 } cusparseOrder_t;
 typedef enum {
-    CUSPARSE_ACTION_SYMBOLIC = 0,
-    CUSPARSE_ACTION_NUMERIC = 1,
-} cusparseAction_t;
-typedef enum { CUSPARSE_CSR2CSC_ALG1 = 1 } cusparseCsr2CscAlg_t;
-typedef enum {
     CUSPARSE_SPMM_ALG_DEFAULT = 0,
     CUSPARSE_SPMM_CSR_ALG1 = 4,
     CUSPARSE_SPMM_CSR_ALG2 = 6,
@@ -71,17 +66,5 @@ cusparseStatus_t cusparseSpMM(
     const void *alpha, cusparseConstSpMatDescr_t a,
     cusparseConstDnMatDescr_t b, const void *beta, cusparseDnMatDescr_t c,
     cudaDataType type, cusparseSpMMAlg_t alg, void *buffer);
-
-/* (m, n) by rows to the same by columns; SYMBOLIC leaves the values alone. */
-cusparseStatus_t cusparseCsr2cscEx2_bufferSize(
-    cusparseHandle_t h, int m, int n, int nnz, const void *val,
-    const int *start, const int *col, void *to_val, int *to_start, int *to_row,
-    cudaDataType type, cusparseAction_t action, cusparseIndexBase_t base,
-    cusparseCsr2CscAlg_t alg, size_t *bytes);
-cusparseStatus_t cusparseCsr2cscEx2(
-    cusparseHandle_t h, int m, int n, int nnz, const void *val,
-    const int *start, const int *col, void *to_val, int *to_start, int *to_row,
-    cudaDataType type, cusparseAction_t action, cusparseIndexBase_t base,
-    cusparseCsr2CscAlg_t alg, void *buffer);
 
 #endif

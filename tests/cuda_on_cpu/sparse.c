@@ -1,4 +1,4 @@
-/* cuSPARSE' products with matrices by rows, and transposes. */
+/* cuSPARSE' products with matrices by rows. */
 #include <cusparse.h>
 
 #include "tests/cuda_on_cpu/standin.h"
@@ -233,88 +233,5 @@ cusparseStatus_t cusparseSpMM(
     on_cpu_need("a sparse product", "buffer", buffer, p.buffer_size);
     on_cpu_counts.products++;
     return on_cpu_queue(h->stream, "a product of cuSPARSE", run, &p, sizeof p)
-        ? CUSPARSE_STATUS_EXECUTION_FAILED : CUSPARSE_STATUS_SUCCESS;
-}
-
-/* -- transposes ------------------------------------------------------------ */
-
-struct turn {
-    int m, n, nnz;
-    const float *val;
-    const int *start, *col;
-    float *to_val;
-    int *to_start, *to_row;
-    bool numeric;
-    void *buffer;
-    size_t buffer_size;
-};
-
-static void run_turn(const void *args, cudaStream_t s)
-{
-    const struct turn *t = args;
-    (void)s;
-    memset(t->buffer, 0xff, t->buffer_size);
-    memset(t->to_start, 0, ((size_t)t->n + 1) * sizeof *t->to_start);
-    if (t->start[0] != 0 || t->start[t->m] != t->nnz)
-        on_cpu_bug("a transpose: rows from %d to %d, not 0 to %d",
-                   t->start[0], t->start[t->m], t->nnz);
-    for (int e = 0; e < t->nnz; e++) {
-        if (t->col[e] < 0 || t->col[e] >= t->n)
-            on_cpu_bug("a transpose: column %d of %d", t->col[e], t->n);
-        t->to_start[t->col[e] + 1]++;
-    }
-    for (int c = 0; c < t->n; c++)
-        t->to_start[c + 1] += t->to_start[c];
-    for (int r = 0; r < t->m; r++)
-        for (int e = t->start[r]; e < t->start[r + 1]; e++) {
-            int at = t->to_start[t->col[e]]++;
-            t->to_row[at] = r;
-            if (t->numeric)
-                t->to_val[at] = t->val[e];
-        }
-    memmove(t->to_start + 1, t->to_start, (size_t)t->n * sizeof *t->to_start);
-    t->to_start[0] = 0;
-}
-
-static size_t turn_size(int m, int n, int nnz)
-{
-    return 128 + 8 * ((size_t)m + (size_t)n + (size_t)nnz);
-}
-
-cusparseStatus_t cusparseCsr2cscEx2_bufferSize(
-    cusparseHandle_t h, int m, int n, int nnz, const void *val,
-    const int *start, const int *col, void *to_val, int *to_start, int *to_row,
-    cudaDataType type, cusparseAction_t action, cusparseIndexBase_t base,
-    cusparseCsr2CscAlg_t alg, size_t *bytes)
-{
-    (void)h, (void)val, (void)start, (void)col, (void)to_val, (void)to_start;
-    (void)to_row, (void)type, (void)action, (void)base, (void)alg;
-    *bytes = turn_size(m, n, nnz);
-    return CUSPARSE_STATUS_SUCCESS;
-}
-
-cusparseStatus_t cusparseCsr2cscEx2(
-    cusparseHandle_t h, int m, int n, int nnz, const void *val,
-    const int *start, const int *col, void *to_val, int *to_start, int *to_row,
-    cudaDataType type, cusparseAction_t action, cusparseIndexBase_t base,
-    cusparseCsr2CscAlg_t alg, void *buffer)
-{
-    struct turn t = { m, n, nnz, val, start, col, to_val, to_start, to_row,
-                      action == CUSPARSE_ACTION_NUMERIC, buffer,
-                      turn_size(m, n, nnz) };
-    size_t bytes = sizeof(int) * (size_t)nnz;
-    if (m < 1 || n < 1 || nnz < 1 || type != CUDA_R_32F
-        || base != CUSPARSE_INDEX_BASE_ZERO || alg != CUSPARSE_CSR2CSC_ALG1)
-        return CUSPARSE_STATUS_INVALID_VALUE;
-    need_sparse("a transpose", m, nnz, start, col);
-    need_sparse("a transpose's result", n, nnz, to_start, to_row);
-    on_cpu_need("a transpose", "values", val, bytes);
-    on_cpu_need("a transpose's result", "values", to_val, bytes);
-    need_aligned("a transpose", val);
-    need_aligned("a transpose's result", to_val);
-    on_cpu_need("a transpose", "buffer", buffer, t.buffer_size);
-    on_cpu_counts.products++;
-    return on_cpu_queue(h->stream, "a transpose of cuSPARSE", run_turn, &t,
-                        sizeof t)
         ? CUSPARSE_STATUS_EXECUTION_FAILED : CUSPARSE_STATUS_SUCCESS;
 }
