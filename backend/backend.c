@@ -52,6 +52,21 @@ void cg_dev_download(cg_dev *d, void *dst, const void *src, size_t bytes)
         d->ops->download(d, dst, src, bytes);
 }
 
+void cg_dev_repeat(cg_dev *d, cg_recording **r, void (*fn)(void *user),
+                   void *user)
+{
+    if (d->ops->repeat)
+        d->ops->repeat(d, r, fn, user);
+    else
+        fn(user);
+}
+
+void cg_dev_forget(cg_dev *d, cg_recording *r)
+{
+    if (r)
+        d->ops->forget(d, r);
+}
+
 cg_err cg_dev_sync(cg_dev *d) { return d->ops->sync(d); }
 
 cg_err cg_dev_precision(cg_dev *d, const char *name)

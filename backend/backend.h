@@ -57,6 +57,7 @@ struct cg_dev {
     bool shares_memory; /* its kernels read the host's */
     bool wants_back;    /* its spmm_bwd multiplies by cg_csr's transpose */
     bool failed;      /* see cg_dev_sync */
+    bool skips;       /* kernels are left out: cg_dev_repeat */
 };
 
 /* "cpu", "cuda", or "auto": cuda where there is one. `threads` are the host's;
@@ -89,6 +90,16 @@ int cg_dev_threads(cg_dev *d);
 void cg_dev_share(cg_dev *d, uint32_t n, void (*fn)(void *user, uint32_t i),
                   void *user);
 
+/* Runs fn, which calls kernels, and copies to the device what they want:
+ * nothing else of a device beside cg_dev_work. With one r (NULL to start) these
+ * are the same calls with the same arguments whenever as much memory of the
+ * step is taken before; what is copied may change. A device that can start all
+ * of them at one go does so; fn may then run without, or twice. */
+typedef struct cg_recording cg_recording;
+void cg_dev_repeat(cg_dev *d, cg_recording **r, void (*fn)(void *user),
+                   void *user);
+void cg_dev_forget(cg_dev *d, cg_recording *r); /* NULL is fine */
+
 /* Waits for all that was called; the first failure since the last reset. */
 cg_err cg_dev_sync(cg_dev *d);
 
@@ -106,6 +117,9 @@ typedef struct cg_dev_ops {
     void (*share)(cg_dev *d, uint32_t n, void (*fn)(void *user, uint32_t i),
                   void *user);
     cg_err (*precision)(cg_dev *d, cg_precision p); /* NULL: float32 alone */
+    void (*repeat)(cg_dev *d, cg_recording **r, void (*fn)(void *user),
+                   void *user); /* NULL: fn is run, there is no r */
+    void (*forget)(cg_dev *d, cg_recording *r);
 } cg_dev_ops;
 
 cg_err cg_cpu_open(cg_dev **d, int threads);
@@ -116,7 +130,7 @@ cg_err cg_cuda_open(cg_dev **d, int threads);
 #define CG_KERNEL(name, params, args) \
     static inline void cg_k_##name params \
     { \
-        if (!d->failed) \
+        if (!d->failed && !d->skips) \
             d->k->name args; \
     }
 #include "backend/kernels.def"

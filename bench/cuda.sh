@@ -123,7 +123,8 @@ sanitize() {
 trains() {
     training=("$cgtrain" "$networks" -o "$work/$1.safetensors" --device "$2"
         --set members="$1" --set limit="$3" --set epochs="$4"
-        --set cl_epochs="$4" --set batch=128 --set cl_batch=128)
+        --set cl_epochs="$4" --set head_epochs="$4" --set batch=128
+        --set cl_batch=128 --set head_batch=32)
 }
 # keep WHAT RATE
 keep() {
@@ -174,12 +175,16 @@ check 'a set, a seventh of NAS-Bench-101' 120 \
     "$cgzoo" pack nb101 --labels "$work/labels.csv" -o "$networks" ||
     give_up 'no set'
 
-# rates MEMBER DEVICE GRAPHS EPOCHS
-rates() {
+# steps MEMBERS DEVICE GRAPHS EPOCHS: of the last one
+steps() {
     trains "$@"
     limited 60 "${training[@]}" >/dev/null 2>"$log"
-    keep "$1 step, $2" \
+    keep "${1##*,} step, $2" \
         "$(grep -oE '[0-9]+ graphs/s' "$log" | tail -1 | cut -d' ' -f1)"
+}
+# rates MEMBER DEVICE GRAPHS EPOCHS
+rates() {
+    steps "$@"
     limited 60 "$bench" --device "$2" rate "$networks" \
         "$work/$1.safetensors" "$1" 0 3 20000 >"$work/rates" 2>"$log"
     keep "$1 inference, $2" "$(sort -n "$work/rates" | sed -n '2s/ .*//p')"
@@ -192,6 +197,8 @@ for member in encoder kgnn; do
         "$(known "$step" && figure '%.2f s' "40000 / $step" ||
             echo 'open (no rate)')"
 done
+steps encoder,cl_fcm_t cpu 4000 1
+steps encoder,cl_fcm_t cuda 20000 2 # each a graph of CUDA's, but for AdamW
 
 seconds=$(left 120)
 if [ "$seconds" -ge 5 ]; then

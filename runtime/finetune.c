@@ -63,7 +63,8 @@ cg_err cg_finetune(cg_model *m, cg_member_id id, const cg_embedded *d,
     cg_fit_task task = {.user = &s, .name = x->info->line,
                         .n_items = d->e->n, .params = &x->params,
                         .forward = forward,
-                        .compares = !cg_member_regresses(x)};
+                        .compares = !cg_member_regresses(x),
+                        .repeats = !cg_member_sees_graphs(x)};
     if (x->info->kind == CG_KIND_COST)
         return CG_OK;
     CG_TRY(cg_params_learn(&x->params));

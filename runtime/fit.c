@@ -23,6 +23,7 @@ typedef struct fit {
     float sum;         /* of the epoch's steps, but for those */
     const uint32_t *order; /* of the epoch's items */
     int parts;         /* that a batch is taken in */
+    cg_recording *recording; /* of a whole batch */
     int64_t step, first_step, steps;
     int epoch, in_epoch;
     double started, told;
@@ -102,22 +103,44 @@ static cg_err tell(fit *f, bool end, double validation)
 
 /* -- steps ----------------------------------------------------------------- */
 
+/* Items of a step that are run at once. */
+typedef struct part {
+    fit *f;
+    const uint32_t *idx;
+    int n;
+    bool first; /* of its batch */
+} part;
+
+static void add_gradients(void *user)
+{
+    const part *p = user;
+    fit *f = p->f;
+    if (p->first)
+        cg_params_zero_grad(f->task->params);
+    f->task->forward(f->task->user, &f->tape, p->idx, p->n);
+    cg_tape_backward(&f->tape);
+}
+
 /* Adds the gradients of all parts of a batch, and their losses. */
 static cg_err run_parts(fit *f, const uint32_t *idx, int n)
 {
     float *loss = f->losses + f->n_losses;
-    cg_params_zero_grad(f->task->params);
+    bool whole = n == f->o->batch && f->parts == 1, any = false;
     for (int p = 0; p < f->parts; p++) {
         int first = (int)((int64_t)n * p / f->parts);
         int here = (int)((int64_t)n * (p + 1) / f->parts) - first;
+        part run = {f, idx + first, here, !any};
         uint64_t key = key_of(f->o->seed, DROPOUT_STREAM + (uint64_t)p,
                               (uint64_t)f->step);
         if (here == 0)
             continue;
+        any = true;
         cg_tape_begin(&f->tape, f->dev, true, key);
         f->tape.weight = (float)here / (float)n;
-        f->task->forward(f->task->user, &f->tape, idx + first, here);
-        cg_tape_backward(&f->tape);
+        if (whole && f->task->repeats)
+            cg_dev_repeat(f->dev, &f->recording, add_gradients, &run);
+        else
+            add_gradients(&run);
         cg_k_axpby(f->dev, 1, 1, 1, f->tape.loss, 1, 1, loss, 1);
     }
     return f->dev->failed ? cg_dev_sync(f->dev) : CG_OK;
@@ -217,6 +240,7 @@ cg_err cg_fit(cg_dev *dev, const cg_fit_task *task, const cg_fit_opts *o,
     for (f.epoch = done; f.epoch < o->epochs && err == CG_OK; f.epoch++)
         err = run_epoch(&f);
     cg_tape_free(&f.tape);
+    cg_dev_forget(dev, f.recording);
     cg_dev_free(dev, f.losses);
     return err;
 }

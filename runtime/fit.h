@@ -44,6 +44,9 @@ typedef struct cg_fit_task {
     /* Its losses compare the items of a batch; otherwise they are means over
      * them, and parts of a batch are as good as the whole. */
     bool compares;
+    /* Kernels of a step are the same for as many items, whichever they are
+     * (cg_dev_repeat): no dropout, no shapes that depend on them. */
+    bool repeats;
     /* Runs items idx[0 .. n) forward; losses go onto the tape. */
     void (*forward)(void *user, cg_tape *t, const uint32_t *idx, int n);
     /* Told before a step: n items, those of this step and of all after it in

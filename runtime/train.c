@@ -134,6 +134,7 @@ static cg_err fit_member(stage *s, int done)
         .user = s, .name = s->x->info->line, .n_items = s->train->e->n,
         .params = &s->x->params, .forward = forward, .ahead = ahead,
         .compares = !cg_member_regresses(s->x),
+        .repeats = !cg_member_sees_graphs(s->x),
         .validate = s->x->info->kind == CG_KIND_ENCODER || !s->valid->e->n
                         ? NULL : validate};
     cg_fit_hooks hooks = {.user = s, .progress = progress,

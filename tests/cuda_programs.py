@@ -247,6 +247,13 @@ def fails(t):
     r = t.on('cuda', *one, '--precision', 'tf32', CUDA_ON_CPU_FAIL='old')
     t.tally.check(r.status == 1 and 'compute capability 8.0' in r.why(),
                   f'an old device: {r.status}, {r.lines()}')
+    few = ('--set', 'members=encoder,cl_fcm_t', '--set', 'cl_epochs=1',
+           '--set', 'head_epochs=1')
+    made = {fail: t.folder / f'{fail}.model' for fail in ('', 'capture')}
+    for fail, path in made.items():
+        t.train_on('cuda', path, *few, CUDA_ON_CPU_FAIL=fail)
+    t.tally.check(made[''].read_bytes() == made['capture'].read_bytes(),
+                  'a device that captures nothing: other bytes')
     for fail in ('launch:40', 'launch:1000'):
         out = t.folder / 'failed.model'
         r = t.on('cuda', 'train', t.set, '--config', t.config, '-o', out, '-q',
@@ -280,27 +287,35 @@ def little_memory(t):
 
 # -- what a step costs --------------------------------------------------------
 
-def counts(t, member, batch):
+def counts(t, members, key, batch):
     r = t.train_on('cuda', t.folder / 'counted.model', '--set', 'epochs=2',
-                   '--set', 'cl_epochs=2', '--set', f'members={member}',
-                   '--set', f'batch={batch}', '--set', f'cl_batch={batch}',
+                   '--set', 'cl_epochs=2', '--set', 'head_epochs=2',
+                   '--set', f'members={members}', '--set', f'{key}={batch}',
                    CUDA_ON_CPU_REPORT='1')
     return [int(n) for n in re.findall(r'(\d+) (?:kernels|products|copies|'
-                                       r'allocations|waits)', r.why())]
+                                       r'graphs|allocations|waits)', r.why())]
 
 
 def steps_are_lean(t):
     """As many networks in more steps: more steps neither wait nor ask for
-    memory."""
-    for member in ('encoder', 'kgnn'):
-        few, many = (counts(t, member, batch) for batch in (20, 5))
-        steps = 2 * EPOCH * 3 // 2
-        kernels, products, copies, blocks, waits = (
+    memory, and those that are alike are launched at one go."""
+    for members, key in (('encoder', 'cl_batch'), ('kgnn', 'batch'),
+                         ('encoder,cl_fcm_t', 'head_batch'),
+                         ('encoder,cl_fcm_pair', 'head_batch')):
+        few, many = (counts(t, members, key, batch) for batch in (20, 5))
+        steps, member = 2 * EPOCH * 3 // 2, members.split(',')[-1]
+        kernels, products, copies, graphs, blocks, waits = (
             b - a for a, b in zip(few, many))
         print(f'{member}: a step launches {(kernels + products) / steps:.0f} '
               f'kernels, of these {products / steps:.0f} of libraries, and '
-              f'makes {copies / steps:.1f} copies; {steps} steps more wait '
-              f'{waits} times more, for {blocks} blocks of memory more')
+              f'{graphs / steps:.1f} graphs, and makes {copies / steps:.1f} '
+              f'copies; {steps} steps more wait {waits} times more, for '
+              f'{blocks} blocks of memory more')
+        if key == 'head_batch':
+            # (cl_fcm_t leaves networks out: fewer steps)
+            t.tally.check(graphs > .7 * steps and kernels + products <
+                          8 * graphs, f'{member}: {graphs} graphs, {kernels} '
+                          f'and {products} kernels')
         # batches of other sizes ask for more, once
         t.tally.check(blocks < steps / 10, f'{member}: {blocks} blocks')
         t.tally.check(waits < steps / 10, f'{member}: {waits} waits')

@@ -120,6 +120,86 @@ static void test_work_fails(void **state)
     assert_int_equal(cg_dev_sync(d), CG_OK);
 }
 
+/* -- what is called again -------------------------------------------------- */
+
+enum { SUMS = 5 };
+
+typedef struct sums {
+    cg_dev *dev;
+    int n, calls, greedy; /* greedy: the call that takes more memory */
+    float at, *total; /* (n) on the device: the sum of what was copied */
+} sums;
+
+static void add_up(void *user)
+{
+    sums *s = user;
+    size_t bytes = (size_t)s->n * sizeof s->at;
+    float *host = cg_xcalloc((size_t)s->n, sizeof *host);
+    float *x = cg_dev_work(s->dev, bytes), *y = cg_dev_work(s->dev, bytes);
+    if (++s->calls == s->greedy)
+        cg_dev_work(s->dev, (size_t)100 << 20);
+    for (int i = 0; i < s->n; i++)
+        host[i] = s->at + (float)i;
+    cg_dev_upload(s->dev, x, host, bytes);
+    cg_xfree(host);
+    cg_k_axpby(s->dev, 1, s->n, 1, x, s->n, 0, y, s->n);
+    for (int k = 1; k < SUMS; k++)
+        cg_k_axpby(s->dev, 1, s->n, 1, x, s->n, 1, y, s->n);
+    cg_k_axpby(s->dev, 1, s->n, 1, y, s->n, 1, s->total, s->n);
+}
+
+/* Steps that are alike, among them some that take more memory before, or have
+ * taken so much that all of it moves: each is as if nobody recorded. */
+static void test_repeat(void **state)
+{
+    enum { N = 300, STEPS = 30 };
+    lab *l = *state;
+    sums s = {.dev = l->dev, .n = N};
+    cg_recording *r = NULL;
+    assert_int_equal(cg_dev_alloc(s.dev, N * sizeof *s.total,
+                                  (void **)&s.total), CG_OK);
+    float want = 0;
+    for (int step = 0; step < STEPS; step++) {
+        cg_dev_reset(s.dev);
+        cg_dev_work(s.dev, step % 11 == 10 ? 9999 : 64);
+        s.at = (float)step;
+        cg_dev_repeat(s.dev, &r, add_up, &s);
+        want += SUMS * s.at;
+        if (step == STEPS / 2)
+            cg_dev_work(s.dev, (size_t)100 << 20);
+    }
+    float *got = fetch(s.dev, s.total, N * sizeof *got);
+    for (int i = 0; i < N; i++)
+        assert_true(got[i] == want + (float)(STEPS * SUMS * i));
+    assert_true(s.calls >= STEPS);
+    cg_xfree(got);
+    cg_dev_forget(s.dev, r);
+    cg_dev_forget(s.dev, NULL);
+    cg_dev_free(s.dev, s.total);
+}
+
+/* A device that has failed does nothing, and can be used again; one that cannot
+ * record a call (which may take no memory then) makes it. */
+static void test_repeat_fails(void **state)
+{
+    lab *l = *state;
+    sums s = {.dev = l->dev, .n = 8, .at = 1, .greedy = 3};
+    cg_recording *r = NULL;
+    s.total = lab_put(l, (float[8]){0}, 8 * sizeof *s.total);
+    for (int step = 0; step < 8; step++) {
+        bool fails = step == 4 || step == 5;
+        cg_dev_reset(s.dev);
+        if (fails)
+            cg_dev_work(s.dev, SIZE_MAX);
+        cg_dev_repeat(s.dev, &r, add_up, &s);
+        if (fails)
+            assert_int_equal(cg_dev_sync(s.dev), CG_ELIMIT);
+    }
+    assert_int_equal(cg_dev_sync(s.dev), CG_OK);
+    assert_at(s.dev, s.total, 6 * SUMS);
+    cg_dev_forget(s.dev, r);
+}
+
 /* -- the pool -------------------------------------------------------------- */
 
 struct count {
@@ -198,6 +278,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_alloc, lab_setup, lab_teardown),
         cmocka_unit_test_setup_teardown(test_work, lab_setup, lab_teardown),
         cmocka_unit_test_setup_teardown(test_work_fails, lab_setup,
+                                        lab_teardown),
+        cmocka_unit_test_setup_teardown(test_repeat, lab_setup,
+                                        lab_teardown),
+        cmocka_unit_test_setup_teardown(test_repeat_fails, lab_setup,
                                         lab_teardown),
         cmocka_unit_test(test_pool),
         cmocka_unit_test(test_exp_log),

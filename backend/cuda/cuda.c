@@ -198,7 +198,8 @@ cg_err cuda_open(cg_dev **d, const cuda_host *host)
     static const cg_dev_ops ops = {
         device_close, cuda_mem_alloc, cuda_mem_free, cuda_mem_work,
         cuda_mem_reset, cuda_mem_upload, cuda_mem_download, device_sync,
-        device_threads, device_share, device_precision };
+        device_threads, device_share, device_precision, cuda_repeat,
+        cuda_forget };
     int capability = 0;
     *d = NULL;
     if (strcmp(host->version, CG_CUDA_VERSION))
@@ -208,7 +209,8 @@ cg_err cuda_open(cg_dev **d, const cuda_host *host)
     cuda_dev *c = calloc(1, sizeof *c);
     if (!c)
         return host->fail(CG_ELIMIT, "cuda: no memory");
-    c->base = (cg_dev){ &kernels, &ops, "cuda", false, true, false };
+    c->base = (cg_dev){ &kernels, &ops, "cuda", false, true, false, false };
+    c->moved = 1;
     c->capability = capability;
     c->fail = host->fail;
     open_parts(c, host->threads);

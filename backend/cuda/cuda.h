@@ -65,6 +65,10 @@ typedef struct cuda_dev {
     int stage_part;
     size_t stage_used;      /* of that part */
     cudaEvent_t left[CUDA_STAGE_PARTS];
+    unsigned long moved;    /* how often memory of steps or a buffer has: from
+                               1 on */
+    bool records;           /* fn of cuda_repeat is being captured */
+    bool cannot_record;     /* it was tried */
     struct cg_pool *pool;
     cg_err (*fail)(cg_err code, const char *fmt, ...); /* the program's */
     cg_err code;            /* of the first failure */
@@ -98,6 +102,10 @@ void *cuda_mem_work(cg_dev *d, size_t bytes);
 void cuda_mem_reset(cg_dev *d);
 void cuda_mem_upload(cg_dev *d, void *dst, const void *src, size_t bytes);
 void cuda_mem_download(cg_dev *d, void *dst, const void *src, size_t bytes);
+/* Series of kernels (repeat.c), likewise. */
+void cuda_repeat(cg_dev *d, cg_recording **r, void (*fn)(void *user),
+                 void *user);
+void cuda_forget(cg_dev *d, cg_recording *r);
 /* The stage. */
 cudaError_t cuda_mem_open(cuda_dev *c);
 void cuda_mem_close(cuda_dev *c); /* all of it, opened or not */

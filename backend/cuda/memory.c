@@ -61,6 +61,7 @@ static size_t work_size(const cuda_dev *c)
 
 static void free_work(cuda_dev *c)
 {
+    c->moved++;
     while (c->n_work > 0)
         device_free(&c->base, c->work[--c->n_work].p);
 }
@@ -69,6 +70,7 @@ static bool push_block(cuda_dev *c, size_t size)
 {
     char *p = c->n_work < CUDA_WORK_MAX ? device_malloc(&c->base, size) : NULL;
     if (p) {
+        c->moved++;
         c->work[c->n_work].p = p;
         c->work[c->n_work].size = size;
         c->work[c->n_work++].used = 0;
@@ -130,6 +132,7 @@ void *cuda_buffer(cg_dev *d, cuda_buffer_id which, size_t bytes)
         return NULL;
     if (p && bytes <= c->buffer[which].size)
         return p;
+    c->moved++;
     device_free(d, p);
     size_t size = p ? bytes + bytes / 4 : bytes;
     p = device_malloc(d, size);
@@ -175,7 +178,8 @@ static void next_part(cuda_dev *c)
 void cuda_mem_upload(cg_dev *d, void *dst, const void *src, size_t bytes)
 {
     cuda_dev *c = cuda_of(d);
-    for (size_t done = 0, n; done < bytes && !d->failed; done += n) {
+    for (size_t done = 0, n; done < bytes && !d->failed && !c->records;
+         done += n) {
         if (c->stage_used == CUDA_STAGE_PART)
             next_part(c);
         char *at = c->stage + (size_t)c->stage_part * CUDA_STAGE_PART

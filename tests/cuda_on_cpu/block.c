@@ -393,11 +393,11 @@ static void prepare(void)
 
 void on_cpu_run_grid(const struct on_cpu_grid *g, int order)
 {
+    static unsigned long ran;
     unsigned n = g->grid.x * g->grid.y * g->grid.z, jump = jump_of(n);
     unsigned long nth = 0;
-    if (on_cpu_fails("launch", &nth) && on_cpu_counts.kernels + 1 == nth)
+    if (on_cpu_fails("launch", &nth) && ++ran == nth)
         on_cpu_break(cudaErrorIllegalAddress);
-    on_cpu_counts.kernels++;
     if (on_cpu_broken())
         return;
     now.grid = g;
@@ -461,6 +461,7 @@ cudaError_t on_cpu_launchable(const struct on_cpu_grid *g, const void *f)
         || g->grid.y > 65535 || g->grid.z > 65535 || n == 0 || n > THREADS
         || g->block.x > THREADS || g->block.y > THREADS || g->block.z > 64)
         return on_cpu_error(cudaErrorInvalidConfiguration);
+    on_cpu_counts.kernels++;
     return g->shared > most ? on_cpu_error(cudaErrorInvalidValue)
                             : cudaSuccess;
 }

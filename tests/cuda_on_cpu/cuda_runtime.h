@@ -11,12 +11,12 @@
  *                        image: kernels are for another one; old: it is 7.5,
  *                        not 8.6; pinned: no pinned memory; cublas, cusparse:
  *                        these do not open; launch:N: the Nth kernel reads a
- *                        wrong address
+ *                        wrong address; capture: nothing can be captured
  *   CUDA_ON_CPU_MEMORY   bytes of device memory, 2^31 otherwise
  *   CUDA_ON_CPU_ORDER    of blocks and threads: 0 as they are numbered, 1 from
  *                        the last, 2 jumping; otherwise the first stream takes
  *                        0, the second 1...
- *   CUDA_ON_CPU_REPORT   1: counts on stderr when the program ends
+ *   CUDA_ON_CPU_REPORT   1: counts of calls on stderr when the program ends
  *   CUDA_LAUNCH_BLOCKING 1: nothing is queued, as with CUDA */
 #ifndef CG_TESTS_CUDA_RUNTIME_H
 #define CG_TESTS_CUDA_RUNTIME_H
@@ -40,10 +40,14 @@ typedef enum cudaError {
     cudaErrorNoKernelImageForDevice = 209,
     cudaErrorUnsupportedPtxVersion = 222,
     cudaErrorIllegalAddress = 700,
+    cudaErrorStreamCaptureUnsupported = 900,
+    cudaErrorStreamCaptureInvalidated = 901,
 } cudaError_t;
 
 typedef struct CUstream_st *cudaStream_t;
 typedef struct CUevent_st *cudaEvent_t;
+typedef struct CUgraph_st *cudaGraph_t;
+typedef struct CUgraphExec_st *cudaGraphExec_t;
 
 enum cudaMemcpyKind {
     cudaMemcpyHostToDevice = 1,
@@ -55,6 +59,8 @@ enum cudaDeviceAttr {
     cudaDevAttrComputeCapabilityMajor = 75,
     cudaDevAttrComputeCapabilityMinor = 76,
 };
+
+enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal = 1 };
 
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 
@@ -92,6 +98,17 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t e);
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s);
 cudaError_t cudaEventSynchronize(cudaEvent_t e);
+
+/* What is put on a stream between the two becomes a graph, and has not run.
+ * Memory and events are out of reach meanwhile. */
+cudaError_t cudaStreamBeginCapture(cudaStream_t s,
+                                   enum cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *g);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *e, cudaGraph_t g,
+                                 unsigned long long flags);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t e, cudaStream_t s);
+cudaError_t cudaGraphDestroy(cudaGraph_t g);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t e);
 
 cudaError_t cudaFuncSetAttribute(const void *f, enum cudaFuncAttribute attr,
                                  int value);

@@ -81,6 +81,10 @@ static const struct {
     {cudaErrorUnsupportedPtxVersion,
      "the provided PTX was compiled with an unsupported toolchain."},
     {cudaErrorIllegalAddress, "an illegal memory access was encountered"},
+    {cudaErrorStreamCaptureUnsupported,
+     "operation not permitted when stream is capturing"},
+    {cudaErrorStreamCaptureInvalidated,
+     "operation failed due to a previous error during capture"},
 };
 
 const char *cudaGetErrorString(cudaError_t e)

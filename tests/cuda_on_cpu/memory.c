@@ -133,10 +133,10 @@ static void say_leaks(void)
         n++;
     if (on_cpu_setting("CUDA_ON_CPU_REPORT", 0))
         fprintf(stderr, "cuda on cpu: %lu kernels, %lu products, %lu copies, "
-                "%lu allocations, %lu waits, %zu blocks left\n",
+                "%lu graphs, %lu allocations, %lu waits, %zu blocks left\n",
                 on_cpu_counts.kernels, on_cpu_counts.products,
-                on_cpu_counts.copies, on_cpu_counts.allocations,
-                on_cpu_counts.waits, n);
+                on_cpu_counts.copies, on_cpu_counts.graphs,
+                on_cpu_counts.allocations, on_cpu_counts.waits, n);
     if (n) {
         fprintf(stderr, "cuda on cpu: %zu blocks were never freed\n", n);
         fflush(NULL);
@@ -204,6 +204,9 @@ static block *map(size_t size, bool pinned)
 /* Waits as cudaFree does: what was queued may still use the block. */
 static cudaError_t unmap(void *p, bool pinned)
 {
+    cudaError_t e = on_cpu_uncaptured();
+    if (e == cudaErrorStreamCaptureUnsupported)
+        return e;
     on_cpu_run();
     for (block **at = &blocks; *at; at = &(*at)->next) {
         block *b = *at;
@@ -227,9 +230,15 @@ static size_t limit(void)
     return on_cpu_setting("CUDA_ON_CPU_MEMORY", (size_t)1 << 31);
 }
 
-cudaError_t cudaMalloc(void **p, size_t bytes)
+static cudaError_t usable(void)
 {
     cudaError_t e = cudaSetDevice(0);
+    return e == cudaSuccess ? on_cpu_uncaptured() : e;
+}
+
+cudaError_t cudaMalloc(void **p, size_t bytes)
+{
+    cudaError_t e = usable();
     *p = NULL;
     if (e != cudaSuccess || bytes == 0)
         return e;
@@ -249,7 +258,7 @@ cudaError_t cudaFree(void *p)
 
 cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned flags)
 {
-    cudaError_t e = cudaSetDevice(0);
+    cudaError_t e = usable();
     (void)flags;
     *p = NULL;
     if (e != cudaSuccess || bytes == 0)

@@ -48,12 +48,15 @@ typedef void on_cpu_fn(const void *args, cudaStream_t s);
 /* Runs fn with a copy of the arguments when the host waits. `what` stays. */
 cudaError_t on_cpu_queue(cudaStream_t s, const char *what, on_cpu_fn *fn,
                          const void *args, size_t bytes);
+/* As on_cpu_broken, for what may not be called while a stream is captured: an
+ * error then, and the end of the graph. */
+cudaError_t on_cpu_uncaptured(void);
 /* Runs all that is queued. */
 void on_cpu_run(void);
 int on_cpu_order(cudaStream_t s);
 /* Counted for CUDA_ON_CPU_REPORT. */
 extern struct on_cpu_counts {
-    unsigned long kernels, products, copies, allocations, waits;
+    unsigned long kernels, products, copies, graphs, allocations, waits;
 } on_cpu_counts;
 
 /* -- a kernel (block.c) ---------------------------------------------------- */

@@ -20,13 +20,27 @@ typedef struct task {
     const char *what;
     on_cpu_fn *fn;
     void *args;
+    size_t bytes;
 } task;
 
-static struct {
+/* In the order of the calls. */
+typedef struct list {
     task *task;
     size_t len, cap;
-    bool running;
-} queue;
+} list;
+
+static list queue;
+static bool running;
+
+/* Being captured; what may not be was called. */
+static struct CUgraph_st {
+    list list;
+    bool spoilt;
+} *capture;
+
+struct CUgraphExec_st {
+    list list;
+};
 
 struct on_cpu_counts on_cpu_counts;
 
@@ -40,11 +54,11 @@ int on_cpu_order(cudaStream_t s)
 
 static void run_first(size_t n)
 {
-    if (queue.running)
+    if (running)
         on_cpu_bug("a kernel calls the runtime");
     if (n == 0)
         return;
-    queue.running = true;
+    running = true;
     on_cpu_open_memory(true);
     for (size_t i = 0; i < n; i++) {
         task *t = &queue.task[i];
@@ -55,7 +69,7 @@ static void run_first(size_t n)
         free(t->args);
     }
     on_cpu_open_memory(false);
-    queue.running = false;
+    running = false;
     queue.len -= n;
     memmove(queue.task, queue.task + n, queue.len * sizeof *queue.task);
     if (queue.len == 0) {
@@ -70,21 +84,29 @@ void on_cpu_run(void)
     run_first(queue.len);
 }
 
+/* t with a copy of its arguments. */
+static void push(list *l, task t)
+{
+    if (l->len == l->cap) {
+        l->cap = l->cap ? 2 * l->cap : 64;
+        l->task = realloc(l->task, l->cap * sizeof *l->task);
+    }
+    void *copy = malloc(t.bytes ? t.bytes : 1);
+    if (!l->task || !copy)
+        on_cpu_bug("no memory for the stand-in itself");
+    memcpy(copy, t.args, t.bytes);
+    t.args = copy;
+    l->task[l->len++] = t;
+}
+
 cudaError_t on_cpu_queue(cudaStream_t s, const char *what, on_cpu_fn *fn,
                          const void *args, size_t bytes)
 {
     if (on_cpu_broken())
         return on_cpu_broken();
-    if (queue.len == queue.cap) {
-        queue.cap = queue.cap ? 2 * queue.cap : 64;
-        queue.task = realloc(queue.task, queue.cap * sizeof *queue.task);
-    }
-    void *copy = malloc(bytes ? bytes : 1);
-    if (!queue.task || !copy)
-        on_cpu_bug("no memory for the stand-in itself");
-    memcpy(copy, args, bytes);
-    queue.task[queue.len++] = (task){ s, what, fn, copy };
-    if (on_cpu_setting("CUDA_LAUNCH_BLOCKING", 0))
+    push(capture ? &capture->list : &queue,
+         (task){ s, what, fn, (void *)args, bytes });
+    if (on_cpu_setting("CUDA_LAUNCH_BLOCKING", 0) && !capture)
         on_cpu_run();
     return cudaSuccess;
 }
@@ -128,6 +150,8 @@ cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes,
         return on_cpu_broken();
     check_side(dst, bytes, kind != cudaMemcpyDeviceToHost);
     check_side(src, bytes, kind != cudaMemcpyHostToDevice);
+    if (capture && kind != cudaMemcpyDeviceToDevice)
+        on_cpu_bug("a graph would copy what is in the host's memory later");
     on_cpu_counts.copies++;
     return on_cpu_queue(s, "a copy", run_copy, &c, sizeof c);
 }
@@ -168,9 +192,101 @@ cudaError_t cudaStreamDestroy(cudaStream_t s)
 
 cudaError_t cudaStreamSynchronize(cudaStream_t s)
 {
+    cudaError_t e = on_cpu_uncaptured();
     (void)s;
+    if (e != cudaSuccess)
+        return e;
     on_cpu_counts.waits++;
     on_cpu_run();
+    return on_cpu_broken();
+}
+
+/* -- graphs ---------------------------------------------------------------- */
+
+cudaError_t on_cpu_uncaptured(void)
+{
+    if (!capture)
+        return on_cpu_broken();
+    capture->spoilt = true;
+    return on_cpu_error(cudaErrorStreamCaptureUnsupported);
+}
+
+static void free_list(list *l)
+{
+    for (size_t i = 0; i < l->len; i++)
+        free(l->task[i].args);
+    free(l->task);
+}
+
+static void *object(size_t bytes)
+{
+    void *p = calloc(1, bytes);
+    if (!p)
+        on_cpu_bug("no memory for the stand-in itself");
+    return p;
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t s,
+                                   enum cudaStreamCaptureMode mode)
+{
+    cudaError_t e = on_cpu_uncaptured();
+    (void)s, (void)mode;
+    if (e == cudaSuccess && on_cpu_fails("capture", NULL))
+        e = on_cpu_error(cudaErrorStreamCaptureUnsupported);
+    if (e == cudaSuccess)
+        capture = object(sizeof *capture);
+    return e;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *g)
+{
+    (void)s;
+    *g = NULL;
+    if (!capture)
+        return on_cpu_error(cudaErrorInvalidValue);
+    cudaGraph_t made = capture;
+    capture = NULL;
+    if (made->spoilt) {
+        cudaGraphDestroy(made);
+        return on_cpu_error(cudaErrorStreamCaptureInvalidated);
+    }
+    *g = made;
+    return on_cpu_broken();
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *e, cudaGraph_t g,
+                                 unsigned long long flags)
+{
+    (void)flags;
+    *e = object(sizeof **e);
+    for (size_t i = 0; i < g->list.len; i++)
+        push(&(*e)->list, g->list.task[i]);
+    return on_cpu_broken();
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t e, cudaStream_t s)
+{
+    cudaError_t err = on_cpu_uncaptured();
+    (void)s;
+    on_cpu_counts.graphs++;
+    for (size_t i = 0; i < e->list.len && err == cudaSuccess; i++)
+        push(&queue, e->list.task[i]);
+    if (on_cpu_setting("CUDA_LAUNCH_BLOCKING", 0))
+        on_cpu_run();
+    return err;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t g)
+{
+    free_list(&g->list);
+    free(g);
+    return on_cpu_broken();
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t e)
+{
+    free_list(&e->list);
+    free(e);
     return on_cpu_broken();
 }
 
@@ -206,7 +322,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t e)
 
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
 {
-    cudaError_t err = on_cpu_broken();
+    cudaError_t err = on_cpu_uncaptured();
     if (err != cudaSuccess)
         return err;
     e->waited++;
@@ -216,6 +332,9 @@ cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
 cudaError_t cudaEventSynchronize(cudaEvent_t e)
 {
     size_t n = 0;
+    cudaError_t err = on_cpu_uncaptured();
+    if (err != cudaSuccess)
+        return err;
     on_cpu_counts.waits++;
     /* up to the event and no further */
     for (size_t left = e->waited; left && n < queue.len; n++)
