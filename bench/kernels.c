@@ -139,7 +139,7 @@ static void act_bwd(const job *j)
 }
 static void colsum(const job *j)
 {
-    cg_k_colsum(dev, j->m, j->n, j->a, j->n, j->d);
+    cg_k_colsum(dev, j->m, j->n, j->a, j->n, 1, j->d);
 }
 static void axpby(const job *j)
 {
@@ -153,7 +153,7 @@ static void layernorm(const job *j)
 static void layernorm_bwd(const job *j)
 {
     cg_k_layernorm_bwd(dev, j->m, j->n, j->a, j->n, j->e, j->d, j->e, j->b,
-                       j->n, j->c, j->n, j->d, j->d);
+                       j->n, 1, j->c, j->n, 1, j->d, 1, j->d);
 }
 static void dropout(const job *j)
 {

@@ -20,7 +20,8 @@ static void add_colsum(cg_tape *t, cg_var *v, int rows, const float *dy,
                        int lddy)
 {
     if (v && v->dx)
-        cg_k_colsum(t->dev, rows, v->cols, dy, lddy, cg_grad_sum(t, v));
+        cg_k_colsum(t->dev, rows, v->cols, dy, lddy, cg_grad_beta(t, v),
+                    v->dx);
 }
 
 static const float *data(const cg_var *v)
@@ -91,10 +92,10 @@ void cg_propagate_bwd(cg_tape *t, const cg_step *s)
     const cg_csr *m = s->aux[0];
     const cg_var *y = s->out;
     cg_var *x = s->in[0], *b = s->in[1];
-    float *db = b && b->dx ? cg_grad_sum(t, b) : NULL;
-    float beta = x->dx ? cg_grad_beta(t, x) : 0;
-    cg_k_spmm_bwd(t->dev, m, x->cols, y->x, y->ld, s->act, y->dx, y->ld, db,
-                  beta, x->dx, x->ld);
+    float *db = b ? b->dx : NULL, bb = db ? cg_grad_beta(t, b) : 0;
+    float bx = x->dx ? cg_grad_beta(t, x) : 0;
+    cg_k_spmm_bwd(t->dev, m, x->cols, y->x, y->ld, s->act, y->dx, y->ld, bb,
+                  db, bx, x->dx, x->ld);
 }
 
 /* -- layernorm ------------------------------------------------------------ */
@@ -116,23 +117,24 @@ void cg_layernorm_fwd(cg_tape *t, cg_step *s)
                    s->in[2]->x, y->x, y->ld, s->save[0], s->save[1]);
 }
 
-/* Where a kernel adds v's gradient: aside when it is not wanted. */
-static float *sum_or_aside(cg_tape *t, cg_var *v)
+/* Where a kernel writes v's gradient, aside when it is not wanted. */
+static float *wanted_or_aside(cg_tape *t, cg_var *v, float *beta)
 {
-    if (v->dx)
-        return cg_grad_sum(t, v);
-    return cg_tape_zeros(t, (size_t)v->rows * (size_t)v->ld);
+    *beta = v->dx ? cg_grad_beta(t, v) : 0;
+    return v->dx ? v->dx : cg_dev_work(t->dev, (size_t)v->rows *
+                                       (size_t)v->ld * sizeof(float));
 }
 
 void cg_layernorm_bwd(cg_tape *t, const cg_step *s)
 {
     cg_var *x = s->in[0], *gamma = s->in[1], *y = s->out;
-    float *dx = sum_or_aside(t, x);
-    float *dgamma = sum_or_aside(t, gamma);
-    float *dbeta = sum_or_aside(t, s->in[2]);
+    float bx, bg, bb;
+    float *dx = wanted_or_aside(t, x, &bx);
+    float *dgamma = wanted_or_aside(t, gamma, &bg);
+    float *dbeta = wanted_or_aside(t, s->in[2], &bb);
     cg_k_layernorm_bwd(t->dev, x->rows, x->cols, x->x, x->ld, gamma->x,
-                       s->save[0], s->save[1], y->dx, y->ld, dx, x->ld,
-                       dgamma, dbeta);
+                       s->save[0], s->save[1], y->dx, y->ld, bx, dx, x->ld, bg,
+                       dgamma, bb, dbeta);
 }
 
 /* -- dropout -------------------------------------------------------------- */
@@ -202,7 +204,7 @@ void cg_attention_bwd(cg_tape *t, const cg_step *s)
                        s->i[1], qkv->x, s->f[0], s->key, s->save[0],
                        s->out->dx, d);
     cg_k_spmm_bwd(t->dev, row, qkv->cols, NULL, 0, CG_ACT_NONE, d, qkv->cols,
-                  NULL, cg_grad_beta(t, qkv), qkv->dx, qkv->ld);
+                  0, NULL, cg_grad_beta(t, qkv), qkv->dx, qkv->ld);
 }
 
 /* -- add, concat ---------------------------------------------------------- */

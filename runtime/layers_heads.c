@@ -54,10 +54,10 @@ static void heads_bwd_bias(cg_tape *t, cg_var *b, const part *p,
 {
     if (!b || !b->dx)
         return;
-    float *db = cg_grad_sum(t, b);
+    float beta = cg_grad_beta(t, b);
     for (int j = 0; j < p->heads; j++)
-        cg_k_colsum(t->dev, p->n, p->out, y->dx + j * p->y, y->ld,
-                    db + (ptrdiff_t)j * b->ld);
+        cg_k_colsum(t->dev, p->n, p->out, y->dx + j * p->y, y->ld, beta,
+                    b->dx + (ptrdiff_t)j * b->ld);
 }
 
 static void heads_bwd_input(cg_tape *t, cg_var *x, const cg_var *w,

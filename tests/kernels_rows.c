@@ -66,18 +66,34 @@ void check_act_bwd(void)
         }
 }
 
+static const float betas[] = { 0, 1, -0.5f };
+
+/* Outputs that are multiplied by beta and added to; with 0 not even read. */
+static output sums(size_t n, float beta)
+{
+    output y = outputs(n);
+    for (size_t i = 0; i < n; i++) {
+        y.want[i] *= (double)beta;
+        if (beta == 0)
+            EACH_DEVICE
+                y.on[d][i] = NAN;
+    }
+    return y;
+}
+
 void check_colsum(void)
 {
-    EACH_SHAPE {
-        const float *x = inputs(rows * ld);
-        output y = outputs(cols);
-        EACH_DEVICE
-            cg_k_colsum(dev[d], (int)rows, (int)cols, AT(x), (int)ld,
-                        AT(y.on[d]));
-        for (size_t i = 0; i < rows * cols; i++)
-            y.want[i % cols] += (double)x[i / cols * ld + i % cols];
-        compare(&y, "colsum");
-    }
+    EACH_SHAPE
+        for (size_t how = 0; how < sizeof betas / sizeof *betas; how++) {
+            const float *x = inputs(rows * ld);
+            output y = sums(cols, betas[how]);
+            EACH_DEVICE
+                cg_k_colsum(dev[d], (int)rows, (int)cols, AT(x), (int)ld,
+                            betas[how], AT(y.on[d]));
+            for (size_t i = 0; i < rows * cols; i++)
+                y.want[i % cols] += (double)x[i / cols * ld + i % cols];
+            compare(&y, "colsum");
+        }
 }
 
 void check_axpby(void)
@@ -156,8 +172,15 @@ void check_layernorm_bwd(void)
         const float *x = inputs(rows * ld), *gamma = inputs(cols);
         const float *dy = inputs(rows * ld);
         float *mean = floats(rows), *rstd = floats(rows);
-        output dx = outputs(rows * ld), dgamma = outputs(cols);
-        output dbeta = outputs(cols);
+        float beta = betas[rows % 3], other = betas[cols % 3];
+        output dx = outputs(rows * ld), dgamma = sums(cols, beta);
+        output dbeta = sums(cols, other);
+        for (size_t i = 0; i < rows * ld; i++) {
+            dx.want[i] *= i % ld < cols ? (double)other : 1;
+            if (other == 0 && i % ld < cols)
+                EACH_DEVICE
+                    dx.on[d][i] = NAN;
+        }
         for (size_t r = 0; r < rows; r++) {
             double m, scale, sum = 0, dot = 0;
             moments(cols, x + r * ld, &m, &scale);
@@ -178,8 +201,8 @@ void check_layernorm_bwd(void)
         EACH_DEVICE
             cg_k_layernorm_bwd(dev[d], (int)rows, (int)cols, AT(x), (int)ld,
                                AT(gamma), AT(mean), AT(rstd), AT(dy), (int)ld,
-                               AT(dx.on[d]), (int)ld, AT(dgamma.on[d]),
-                               AT(dbeta.on[d]));
+                               other, AT(dx.on[d]), (int)ld, beta,
+                               AT(dgamma.on[d]), other, AT(dbeta.on[d]));
         compare(&dx, "layernorm_bwd");
         compare(&dgamma, "layernorm_bwd's dgamma");
         compare(&dbeta, "layernorm_bwd's dbeta");

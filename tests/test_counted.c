@@ -87,7 +87,8 @@ static void messages(void **state)
     counted c = all_of();
     check(&c, 1, F * (at + 4 * N + M * N), 2 * 8 * N);
     counted_begin(l->dev);
-    cg_k_spmm_bwd(l->dev, &s, N, NULL, 0, CG_ACT_NONE, y, N, NULL, 1, x, N);
+    cg_k_spmm_bwd(l->dev, &s, N, NULL, 0, CG_ACT_NONE, y, N, 0, NULL, 1, x,
+                  N);
     c = all_of();
     check(&c, 1, F * (at + M * N + 2 * 4 * N), 2 * 8 * N);
 }

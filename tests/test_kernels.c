@@ -282,7 +282,14 @@ static void check_spmm_bwd_of(int rows, int n, int cols, int how)
     const float *y = inputs((size_t)rows * c0);
     const float *dy = inputs((size_t)rows * lddy);
     float beta = how & 2 ? how & 4 ? -0.5f : 1 : 0;
+    float bb = how & 4 ? beta : 1 - beta; /* 0, 1, -.5 */
     output dx = outputs((size_t)n * lddx), db = outputs(c0);
+    for (size_t i = 0; i < c0; i++) {
+        db.want[i] *= (double)bb;
+        if (bb == 0)
+            EACH_DEVICE
+                db.on[d][i] = NAN;
+    }
     for (size_t i = 0; i < (size_t)n * lddx; i++)
         if (i % lddx < c0 && beta == 0)
             EACH_DEVICE /* must not be read */
@@ -303,14 +310,14 @@ static void check_spmm_bwd_of(int rows, int n, int cols, int how)
         const cg_csr *m = csr_at(d, &s);
         if (how & 1) { /* both, or one after the other */
             cg_k_spmm_bwd(dev[d], m, cols, act_y, cols, act, AT(dy),
-                          (int)lddy, AT(db.on[d]), beta, AT(dx.on[d]),
+                          (int)lddy, bb, AT(db.on[d]), beta, AT(dx.on[d]),
                           (int)lddx);
             continue;
         }
         cg_k_spmm_bwd(dev[d], m, cols, act_y, cols, act, AT(dy), (int)lddy,
-                      NULL, beta, AT(dx.on[d]), (int)lddx);
+                      0, NULL, beta, AT(dx.on[d]), (int)lddx);
         cg_k_spmm_bwd(dev[d], m, cols, act_y, cols, act, AT(dy), (int)lddy,
-                      AT(db.on[d]), 0, NULL, 0);
+                      bb, AT(db.on[d]), 0, NULL, 0);
     }
     compare(&dx, "spmm_bwd's dx");
     compare(&db, "spmm_bwd's dbias");

@@ -12,6 +12,7 @@ struct norm {
     size_t cols, ldx, ldy, lddx;
     const float *x, *y, *gamma, *beta;
     float *out, *mean, *rstd, *dx, *part;
+    float bx;
 };
 
 CG_INLINE float row_sum(size_t n, const float *x)
@@ -67,7 +68,7 @@ void cpu_layernorm(cg_dev *d, int rows, int cols, const float *x, int ldx,
 }
 
 /* With xhat = (x - mean) rstd, g = gamma dy:
- * dx += rstd (g - mean(g) - xhat mean(g xhat)). */
+ * dx = rstd (g - mean(g) - xhat mean(g xhat)) + bx dx. */
 CG_SIMD static void layernorm_bwd_span(const void *job, size_t first,
                                        size_t last, int thread)
 {
@@ -81,6 +82,7 @@ CG_SIMD static void layernorm_bwd_span(const void *job, size_t first,
         const float *x = j->x + r * j->ldx, *dy = j->y + r * j->ldy;
         float *dx = j->dx + r * j->lddx;
         float mean = j->mean[r], rstd = j->rstd[r], sum = 0, dot = 0;
+        float bx = j->bx;
 #pragma omp simd reduction(+ : sum, dot)
         for (size_t c = 0; c < n; c++) {
             float xhat = (x[c] - mean) * rstd, g = dy[c] * gamma[c];
@@ -92,21 +94,34 @@ CG_SIMD static void layernorm_bwd_span(const void *job, size_t first,
 #pragma omp simd
         for (size_t c = 0; c < n; c++) {
             float xhat = (x[c] - mean) * rstd;
-            dx[c] += rstd * (dy[c] * gamma[c] - sum - xhat * dot);
+            float own = rstd * (dy[c] * gamma[c] - sum - xhat * dot);
+            dx[c] = bx != 0 ? own + bx * dx[c] : own;
             dgamma[c] += dy[c] * xhat;
             dbeta[c] += dy[c];
         }
     }
 }
 
+/* y (n) = the sum of the parts, two of which lie side by side, + beta y. */
+static void add_norm_parts(size_t parts, size_t n, const float *part,
+                           float beta, float *y)
+{
+    for (size_t c = 0; c < n; c++)
+        y[c] = beta != 0 ? beta * y[c] : 0;
+    for (size_t i = 0; i < parts; i++)
+        for (size_t c = 0; c < n; c++)
+            y[c] += part[i * 2 * n + c];
+}
+
 void cpu_layernorm_bwd(cg_dev *d, int rows, int cols, const float *x, int ldx,
                        const float *gamma, const float *mean,
-                       const float *rstd, const float *dy, int lddy, float *dx,
-                       int lddx, float *dgamma, float *dbeta)
+                       const float *rstd, const float *dy, int lddy, float bx,
+                       float *dx, int lddx, float bg, float *dgamma, float bb,
+                       float *dbeta)
 {
     size_t n = (size_t)cols;
     struct norm j = { .cols = n, .x = x, .ldx = (size_t)ldx, .y = dy,
-                      .ldy = (size_t)lddy, .gamma = gamma, .dx = dx,
+                      .ldy = (size_t)lddy, .gamma = gamma, .bx = bx, .dx = dx,
                       .lddx = (size_t)lddx, .mean = (float *)mean,
                       .rstd = (float *)rstd };
     size_t parts = ((size_t)rows + NORM_ROWS - 1) / NORM_ROWS;
@@ -114,13 +129,8 @@ void cpu_layernorm_bwd(cg_dev *d, int rows, int cols, const float *x, int ldx,
     if (!j.part)
         return;
     cg_cpu_spans(d, (size_t)rows, NORM_ROWS, layernorm_bwd_span, &j);
-    for (size_t i = 0; i < parts; i++) {
-        const float *part = j.part + i * 2 * n;
-        for (size_t c = 0; c < n; c++)
-            dgamma[c] += part[c];
-        for (size_t c = 0; c < n; c++)
-            dbeta[c] += part[n + c];
-    }
+    add_norm_parts(parts, n, j.part, bg, dgamma);
+    add_norm_parts(parts, n, j.part + n, bb, dbeta);
 }
 
 /* -- unit rows ------------------------------------------------------------- */

@@ -168,7 +168,7 @@ CG_SIMD static void colsum_span(const void *job, size_t first, size_t last,
 }
 
 void cpu_colsum(cg_dev *d, int rows, int cols, const float *x, int ldx,
-                float *y)
+                float beta, float *y)
 {
     struct rows j = { .cols = (size_t)cols, .x = x, .ldx = (size_t)ldx };
     size_t parts = ((size_t)rows + SUM_ROWS - 1) / SUM_ROWS;
@@ -176,7 +176,7 @@ void cpu_colsum(cg_dev *d, int rows, int cols, const float *x, int ldx,
     if (!j.z)
         return;
     cg_cpu_spans(d, (size_t)rows, SUM_ROWS, colsum_span, &j);
-    cg_cpu_add_parts(d, parts, j.z, 1, j.cols, 1, y, j.cols);
+    cg_cpu_add_parts(d, parts, j.z, 1, j.cols, beta, y, j.cols);
 }
 
 struct parts {

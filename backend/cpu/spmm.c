@@ -119,7 +119,7 @@ struct spmm_bwd {
     const float *y, *dy;
     size_t ldy, lddy;
     cg_act act;
-    float *dbias, *dx;
+    float bb, *dbias, *dx;
     size_t lddx;
 };
 
@@ -164,8 +164,13 @@ CG_INLINE void scatter(const struct spmm_bwd *j, size_t c, int width,
             }
         }
     }
-    for (int v = 0; v < width && j->dbias; v++)
-        *(cg_v16 *)(j->dbias + c + (size_t)v * CG_LANES) += part[v] + bias[v];
+    for (int v = 0; v < width && j->dbias; v++) {
+        cg_v16 *sum = (cg_v16 *)(j->dbias + c + (size_t)v * CG_LANES);
+        part[v] += bias[v];
+        if (j->bb != 0)
+            part[v] += j->bb * *sum;
+        *sum = part[v];
+    }
 }
 
 /* One column, where they are no whole vector. */
@@ -183,7 +188,7 @@ static void scatter_column(const struct spmm_bwd *j, size_t c)
                 += (s->val ? s->val[e] : 1) * dz;
     }
     if (j->dbias)
-        j->dbias[c] += (float)bias;
+        j->dbias[c] = (float)bias + (j->bb != 0 ? j->bb * j->dbias[c] : 0);
 }
 
 CG_INLINE void scatter_cols(const struct spmm_bwd *j, size_t c, size_t last,
@@ -227,16 +232,16 @@ static void scale(cg_dev *d, int rows, int cols, float beta, float *x, int ldx)
 }
 
 void cpu_spmm_bwd(cg_dev *d, const cg_csr *s, int cols, const float *y,
-                  int ldy, cg_act act, const float *dy, int lddy, float *dbias,
-                  float beta, float *dx, int lddx)
+                  int ldy, cg_act act, const float *dy, int lddy, float bb,
+                  float *dbias, float bx, float *dx, int lddx)
 {
     struct spmm_bwd j = { *s, (size_t)cols, 0, act ? y : dy, dy, (size_t)ldy,
-                          (size_t)lddy, act, dbias, dx, (size_t)lddx };
+                          (size_t)lddy, act, bb, dbias, dx, (size_t)lddx };
     size_t threads = (size_t)cg_pool_threads(cg_cpu_of(d)->pool);
     if (!cols)
         return;
     if (dx)
-        scale(d, s->n_cols, cols, beta, dx, lddx);
+        scale(d, s->n_cols, cols, bx, dx, lddx);
     j.part = cg_lanes((j.cols + threads - 1) / threads);
     cg_cpu_spans(d, (j.cols + j.part - 1) / j.part, 1, spmm_bwd_span, &j);
 }

@@ -116,11 +116,11 @@ void cuda_spmm_finish(cg_dev *d, int rows, int cols, const float *x, int ldx,
                       const float *bias, cg_act act, float beta, float *y,
                       int ldy);
 
-/* dz (rows, cols) = dy act'(y), unless dz is NULL, and dbias (cols) += its
- * column sums, unless dbias is NULL. y is not read without an activation. */
+/* dz (rows, cols) = dy act'(y), unless dz is NULL, and dbias (cols) = its
+ * column sums + bb dbias, unless dbias is NULL. y is not read without an activation. */
 void cuda_spmm_start(cg_dev *d, int rows, int cols, const float *y, int ldy,
                      cg_act act, const float *dy, int lddy, float *dz,
-                     int lddz, float *dbias);
+                     int lddz, float bb, float *dbias);
 
 /* y (s.n_rows, cols) = s x + beta y, of any addresses. */
 void cuda_spmm_rows(cg_dev *d, const cg_csr *s, int cols, const float *x,

@@ -71,6 +71,7 @@ void cuda_layernorm(cg_dev *d, int rows, int cols, const float *x, int ldx,
 struct layernorm_bwd {
     size_t rows, chunk, ldx, lddy, lddx; /* chunk: rows of a block */
     int cols;
+    float bx;
     const float *x, *gamma, *mean, *rstd, *dy;
     float *dx, *part; /* part (blocks, 2 cols): of dgamma, of dbeta */
 };
@@ -97,7 +98,7 @@ static __device__ void add_warps(unsigned cols, const float *dgamma,
 }
 
 /* With xhat = (x - mean) rstd, g = gamma dy:
- * dx += rstd (g - mean(g) - xhat mean(g xhat)). dgamma and dbeta stay in
+ * dx = rstd (g - mean(g) - xhat mean(g xhat)) + bx dx. dgamma and dbeta stay in
  * registers over a warp's rows; for N = 0 there is one warp to a block, which
  * adds to the block's part in memory. */
 template <int N>
@@ -128,7 +129,8 @@ static __global__ void layernorm_bwd_rows(struct layernorm_bwd j)
         each<N>(cols, lane, WARP, [&](int i, unsigned c) {
             float h = N ? hat[i] : (x[c] - mean) * rstd;
             float e = N ? own[i] : dy[c];
-            dx[c] += rstd * (e * j.gamma[c] - sum - h * dot);
+            float d = rstd * (e * j.gamma[c] - sum - h * dot);
+            dx[c] = j.bx != 0 ? d + j.bx * dx[c] : d;
             (N ? dgamma[i] : part[c]) += e * h;
             (N ? dbeta[i] : part[cols + c]) += e;
         });
@@ -139,8 +141,9 @@ static __global__ void layernorm_bwd_rows(struct layernorm_bwd j)
 
 void cuda_layernorm_bwd(cg_dev *d, int rows, int cols, const float *x, int ldx,
                         const float *gamma, const float *mean,
-                        const float *rstd, const float *dy, int lddy, float *dx,
-                        int lddx, float *dgamma, float *dbeta)
+                        const float *rstd, const float *dy, int lddy, float bx,
+                        float *dx, int lddx, float bg, float *dgamma, float bb,
+                        float *dbeta)
 {
     static void (*const versions[WIDTHS])(struct layernorm_bwd)
         = VERSIONS(layernorm_bwd_rows);
@@ -151,11 +154,11 @@ void cuda_layernorm_bwd(cg_dev *d, int rows, int cols, const float *x, int ldx,
     float *part = (float *)cuda_scratch(d, parts * 2 * sizeof(float)
                                         * (size_t)cols);
     struct layernorm_bwd j = { (size_t)rows, chunk, (size_t)ldx, (size_t)lddy,
-                               (size_t)lddx, cols, x, gamma, mean, rstd, dy,
-                               dx, part };
+                               (size_t)lddx, cols, bx, x, gamma, mean, rstd,
+                               dy, dx, part };
     auto kernel = versions[version_of(cols)];
     LAUNCH(d, kernel, parts, (unsigned)threads, 0, j);
-    cuda_add_rows(d, (int)parts, 2 * cols, part, dgamma, cols, dbeta);
+    cuda_add_rows(d, (int)parts, 2 * cols, part, bg, dgamma, cols, bb, dbeta);
 }
 
 /* -- unit rows ------------------------------------------------------------- */

@@ -180,13 +180,12 @@ enum { SUM_HIGH = BLOCK / WARP };
 static const size_t PARTS = 128;
 
 /* A block sums `chunk` rows: its warps take every eighth of them, a lane one
- * column, and the warps' sums are added in their order. With `add`, to what is
- * there; columns from `half` on go to `rest`. */
+ * column, and the warps' sums are added in their order, and to beta times what
+ * is there; columns from `half` on go to `rest`, with beta_rest. */
 struct sums {
     size_t rows, cols, ldx, chunk, ldy, half;
     const float *x;
-    float *y, *rest;
-    bool add;
+    float beta, *y, beta_rest, *rest;
 };
 
 static __global__ void sum_rows(struct sums j)
@@ -206,9 +205,10 @@ static __global__ void sum_rows(struct sums j)
         if (threadIdx.y == 0 && c < j.cols) {
             float *y = c < j.half ? j.y + blockIdx.x * j.ldy + c
                                   : j.rest + (c - j.half);
+            float beta = c < j.half ? j.beta : j.beta_rest;
             for (int w = 1; w < SUM_HIGH; w++)
                 s += part[w][threadIdx.x];
-            *y = j.add ? *y + s : s;
+            *y = beta != 0 ? beta * *y + s : s;
         }
         __syncthreads();
     }
@@ -222,23 +222,22 @@ static void launch_sums(cg_dev *d, struct sums j, size_t parts)
     LAUNCH(d, sum_rows, grid, block, 0, j);
 }
 
-void cuda_add_rows(cg_dev *d, int rows, int cols, const float *x, float *y,
-                   int half, float *rest)
+void cuda_add_rows(cg_dev *d, int rows, int cols, const float *x, float beta,
+                   float *y, int half, float beta_rest, float *rest)
 {
     struct sums j = { (size_t)rows, (size_t)cols, (size_t)cols, (size_t)rows,
-                      0, (size_t)half, x, y, rest, true };
-    if (rows)
-        launch_sums(d, j, 1);
+                      0, (size_t)half, x, beta, y, beta_rest, rest };
+    launch_sums(d, j, 1);
 }
 
 void cuda_colsum(cg_dev *d, int rows, int cols, const float *x, int ldx,
-                 float *y)
+                 float beta, float *y)
 {
     size_t n = (size_t)rows, parts = (n + 63) / 64;
-    struct sums j = { n, (size_t)cols, (size_t)ldx, n, 0, (size_t)cols, x, y,
-                      NULL, true };
+    struct sums j = { n, (size_t)cols, (size_t)ldx, n, 0, (size_t)cols, x,
+                      beta, y, 0, NULL };
     if (rows <= 256) { /* not worth a second launch */
-        launch_sums(d, j, rows > 0);
+        launch_sums(d, j, 1);
         return;
     }
     parts = parts < PARTS ? parts : (size_t)PARTS;
@@ -246,7 +245,7 @@ void cuda_colsum(cg_dev *d, int rows, int cols, const float *x, int ldx,
     parts = (n + j.chunk - 1) / j.chunk;
     j.ldy = j.cols;
     j.y = (float *)cuda_scratch(d, parts * j.cols * sizeof(float));
-    j.add = false;
+    j.beta = 0;
     launch_sums(d, j, parts);
-    cuda_add_rows(d, (int)parts, cols, j.y, y, cols, NULL);
+    cuda_add_rows(d, (int)parts, cols, j.y, beta, y, cols, 0, NULL);
 }

@@ -138,30 +138,30 @@ void cuda_spmm(cg_dev *d, const cg_csr *s, int cols, const float *x, int ldx,
 
 void cuda_spmm_bwd(cg_dev *d, const cg_csr *s, int cols, const float *y,
                    int ldy, cg_act act, const float *dy, int lddy,
-                   float *dbias, float beta, float *dx, int lddx)
+                   float bb, float *dbias, float bx, float *dx, int lddx)
 {
     const float *dz = dy;
     int lddz = lddy;
     if (cols == 0)
         return;
     if (s->n_entries == 0 && dx)
-        cuda_spmm_finish(d, s->n_cols, cols, NULL, 0, NULL, CG_ACT_NONE, beta,
-                         dx, lddx);
+        cuda_spmm_finish(d, s->n_cols, cols, NULL, 0, NULL, CG_ACT_NONE, bx, dx,
+                         lddx);
     dx = s->n_entries ? dx : NULL;
     if (act != CG_ACT_NONE && dx) {
         float *made = dense(d, s->n_rows, cols);
         cuda_spmm_start(d, s->n_rows, cols, y, ldy, act, dy, lddy, made, cols,
-                        dbias);
+                        bb, dbias);
         dz = made;
         lddz = cols;
     } else {
         cuda_spmm_start(d, s->n_rows, cols, y, ldy, act, dy, lddy, NULL, 0,
-                        dbias);
+                        bb, dbias);
     }
     if (dx) {
         cg_csr t = { s->n_cols, s->n_rows, s->n_entries, s->back_start,
                      s->back_col, s->back_val, NULL, NULL, NULL };
         assert(s->back_start);
-        multiply(d, &t, cols, dz, lddz, beta, dx, lddx);
+        multiply(d, &t, cols, dz, lddz, bx, dx, lddx);
     }
 }

@@ -98,19 +98,19 @@ static __global__ void start(struct grid g, const float *y, size_t ldy,
 
 void cuda_spmm_start(cg_dev *d, int rows, int cols, const float *y, int ldy,
                      cg_act act, const float *dy, int lddy, float *dz,
-                     int lddz, float *dbias)
+                     int lddz, float bb, float *dbias)
 {
     struct grid g = grid_of(rows, cols);
     dim3 blocks = blocks_of(g);
     float *part = NULL;
-    if (rows == 0 || (!dz && !dbias))
+    if (!dbias && (rows == 0 || !dz))
         return;
     if (dbias)
         part = (float *)cuda_scratch(d, blocks.x * g.cols * sizeof *part);
     LAUNCH(d, start, blocks, dim3(COLS, WARPS), 0, g, y, (size_t)ldy, act, dy,
            (size_t)lddy, dz, (size_t)lddz, part);
     if (dbias)
-        cuda_add_rows(d, (int)blocks.x, cols, part, dbias, cols, NULL);
+        cuda_add_rows(d, (int)blocks.x, cols, part, bb, dbias, cols, 0, NULL);
 }
 
 /* A thread does an element: sums are in the order of the entries. */

@@ -150,10 +150,10 @@ static __device__ inline void each(unsigned n, unsigned own, unsigned all,
     }
 }
 
-/* y (cols) += the sums of the columns of x (rows, cols) without gaps; columns
- * from `half` on belong to `rest`. One launch, no scratch memory: for some
- * hundred rows. */
-void cuda_add_rows(cg_dev *d, int rows, int cols, const float *x, float *y,
-                   int half, float *rest);
+/* y (cols) = the sums of the columns of x (rows, cols) without gaps + beta y;
+ * columns from `half` on belong to `rest`. One launch, no scratch memory: for
+ * some hundred rows. */
+void cuda_add_rows(cg_dev *d, int rows, int cols, const float *x, float beta,
+                   float *y, int half, float beta_rest, float *rest);
 
 #endif
