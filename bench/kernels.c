@@ -130,7 +130,7 @@ static double four(const job *j) { return 16 * elements(j); }
 
 static void bias_act(const job *j)
 {
-    cg_k_bias_act(dev, j->m, j->n, j->a, j->n, j->d, CG_ACT_RELU, j->b, j->n);
+    cg_k_bias_act(dev, 1, j->m, j->n, j->a, j->n, j->d, CG_ACT_RELU, j->b, j->n);
 }
 static void act_bwd(const job *j)
 {
@@ -139,7 +139,7 @@ static void act_bwd(const job *j)
 }
 static void colsum(const job *j)
 {
-    cg_k_colsum(dev, j->m, j->n, j->a, j->n, 1, j->d);
+    cg_k_colsum(dev, 1, j->m, j->n, j->a, j->n, 1, j->d);
 }
 static void axpby(const job *j)
 {

@@ -20,7 +20,7 @@ static void add_colsum(cg_tape *t, cg_var *v, int rows, const float *dy,
                        int lddy)
 {
     if (v && v->dx)
-        cg_k_colsum(t->dev, rows, v->cols, dy, lddy, cg_grad_beta(t, v),
+        cg_k_colsum(t->dev, 1, rows, v->cols, dy, lddy, cg_grad_beta(t, v),
                     v->dx);
 }
 
@@ -50,7 +50,7 @@ void cg_linear_fwd(cg_tape *t, cg_step *s)
     cg_k_gemm(t->dev, CG_PLAIN, CG_PLAIN, x->rows, w->cols, x->cols, 1, x->x,
               x->ld, w->x, w->ld, 0, y->x, y->ld);
     if (b || s->act != CG_ACT_NONE)
-        cg_k_bias_act(t->dev, y->rows, y->cols, y->x, y->ld, data(b), s->act,
+        cg_k_bias_act(t->dev, 1, y->rows, y->cols, y->x, y->ld, data(b), s->act,
                       y->x, y->ld);
 }
 

@@ -10,7 +10,7 @@ cg_var *cg_tape_heads(cg_tape *t, int heads, bool shared, cg_var *x, cg_var *w,
                       cg_var *b, cg_act act)
 {
     assert(heads > 0 && w->rows == heads * x->cols);
-    assert(!b || (b->rows == heads && b->cols == w->cols));
+    assert(!b || (b->rows == heads && b->cols == w->cols && b->ld == b->cols));
     assert(shared || x->rows % heads == 0);
     cg_step s = { .layer = CG_LAYER_heads, .in = { x, w, b }, .act = act,
                   .i = { heads, shared } };
@@ -40,24 +40,9 @@ void cg_heads_fwd(cg_tape *t, cg_step *s)
     part p = part_of(s);
     cg_k_gemm_batched(t->dev, p.heads, CG_PLAIN, CG_PLAIN, p.n, p.out, p.in, 1,
                       x->x, x->ld, p.x, w->x, w->ld, p.w, 0, y->x, y->ld, p.y);
-    for (int j = 0; b && j < p.heads; j++)
-        cg_k_bias_act(t->dev, p.n, p.out, y->x + j * p.y, y->ld,
-                      b->x + (ptrdiff_t)j * b->ld, s->act, y->x + j * p.y,
-                      y->ld);
-    if (!b && s->act != CG_ACT_NONE)
-        cg_k_bias_act(t->dev, y->rows, y->cols, y->x, y->ld, NULL, s->act,
-                      y->x, y->ld);
-}
-
-static void heads_bwd_bias(cg_tape *t, cg_var *b, const part *p,
-                           const cg_var *y)
-{
-    if (!b || !b->dx)
-        return;
-    float beta = cg_grad_beta(t, b);
-    for (int j = 0; j < p->heads; j++)
-        cg_k_colsum(t->dev, p->n, p->out, y->dx + j * p->y, y->ld, beta,
-                    b->dx + (ptrdiff_t)j * b->ld);
+    if (b || s->act != CG_ACT_NONE)
+        cg_k_bias_act(t->dev, p.heads, y->rows, y->cols, y->x, y->ld,
+                      b ? b->x : NULL, s->act, y->x, y->ld);
 }
 
 static void heads_bwd_input(cg_tape *t, cg_var *x, const cg_var *w,
@@ -81,13 +66,15 @@ static void heads_bwd_input(cg_tape *t, cg_var *x, const cg_var *w,
 
 void cg_heads_bwd(cg_tape *t, const cg_step *s)
 {
-    cg_var *x = s->in[0], *w = s->in[1];
+    cg_var *x = s->in[0], *w = s->in[1], *b = s->in[2];
     const cg_var *y = s->out;
     part p = part_of(s);
     if (s->act != CG_ACT_NONE)
         cg_k_act_bwd(t->dev, y->rows, y->cols, y->x, y->ld, s->act, y->dx,
                      y->ld, y->dx, y->ld);
-    heads_bwd_bias(t, s->in[2], &p, y);
+    if (b && b->dx)
+        cg_k_colsum(t->dev, p.heads, y->rows, y->cols, y->dx, y->ld,
+                    cg_grad_beta(t, b), b->dx);
     if (w->dx)
         cg_k_gemm_batched(t->dev, p.heads, CG_TRANSPOSED, CG_PLAIN, p.in,
                           p.out, p.n, 1, x->x, x->ld, p.x, y->dx, y->ld, p.y,

@@ -83,12 +83,14 @@ static double updating(double numbers)
     sparse(s) + matrix(rows_read(s), cols) + (bias ? cols : 0) +              \
         times(beta) * matrix(s->n_rows, cols), 2 * matrix(s->n_entries, cols)
 #define ROW_spmm_bwd                                                          \
-    matrix(s->n_rows, cols) * (act ? 2 : 1) + (dbias ? (1 + times(bb)) * cols : 0) +      \
+    matrix(s->n_rows, cols) * (act ? 2 : 1) +                                 \
+        (dbias ? (1 + times(bb)) * cols : 0) +                                \
         (dx ? sparse(s) + times(bx) * matrix(s->n_cols, cols) : 0),         \
         dx ? 2 * matrix(s->n_entries, cols) : 0
-#define ROW_bias_act 2 * matrix(rows, cols) + (bias ? cols : 0), 0
+#define ROW_bias_act                                                          \
+    2 * matrix(rows, cols) + (bias ? matrix(groups, cols) : 0), 0
 #define ROW_act_bwd matrix(rows, cols) * (act ? 3 : 2), 0
-#define ROW_colsum matrix(rows, cols) + times(beta) * cols, 0
+#define ROW_colsum matrix(rows, cols) + times(beta) * matrix(groups, cols), 0
 #define ROW_axpby matrix(rows, cols) * ((a == 0 ? 0 : 1) + times(b)), 0
 #define ROW_fill (double)n, 0
 #define ROW_layernorm 2 * matrix(rows, cols) + 2.0 * cols + 2.0 * rows, 0

@@ -15,7 +15,7 @@
 static const struct shape {
     int rows, cols;
 } shapes[] = { {0, 5}, {1, 1}, {1, 64}, {3, 7}, {37, 33}, {129, 64},
-               {515, 31}, {4099, 64}, {700, 257}, {100003, 1} };
+               {515, 31}, {4098, 64}, {700, 257}, {100003, 1} };
 #define EACH_SHAPE \
     for (size_t s = 0, rows, cols, ld; \
          s < sizeof shapes / sizeof *shapes \
@@ -24,21 +24,34 @@ static const struct shape {
 
 /* -- rows and columns ------------------------------------------------------ */
 
+/* As many as there can be, or fewer. */
+static size_t groups_of(size_t rows, size_t how)
+{
+    size_t groups = 1;
+    for (size_t g = 2; g <= 20 && how % 3; g++)
+        if (rows > 0 && rows % g == 0 && (how % 3 == 1 || g < 5))
+            groups = g;
+    return groups;
+}
+
 void check_bias_act(void)
 {
     EACH_SHAPE
         for (int how = 0; how < 8; how++) {
             const float *x = inputs(rows * ld);
-            const float *bias = how & 1 ? inputs(cols) : NULL;
+            size_t groups = groups_of(rows, how), each = rows / groups;
+            const float *bias = how & 1 ? inputs(groups * cols) : NULL;
             cg_act act = how & 2 ? CG_ACT_RELU : CG_ACT_NONE;
             output y = how & 4 ? output_of(rows * ld, x) : outputs(rows * ld);
             EACH_DEVICE
-                cg_k_bias_act(dev[d], (int)rows, (int)cols,
+                cg_k_bias_act(dev[d], (int)groups, (int)rows, (int)cols,
                               AT(how & 4 ? y.on[d] : x), (int)ld, AT(bias),
                               act, AT(y.on[d]), (int)ld);
             for (size_t i = 0; i < rows * cols; i++) {
-                size_t at = i / cols * ld + i % cols;
-                double v = (double)x[at] + (bias ? (double)bias[i % cols] : 0);
+                size_t r = i / cols, c = i % cols, at = r * ld + c;
+                double v = (double)x[at];
+                if (bias)
+                    v += (double)bias[r / each * cols + c];
                 y.want[at] = act == CG_ACT_RELU ? relu(v) : v;
             }
             compare(&y, "bias_act");
@@ -85,13 +98,17 @@ void check_colsum(void)
 {
     EACH_SHAPE
         for (size_t how = 0; how < sizeof betas / sizeof *betas; how++) {
-            const float *x = inputs(rows * ld);
-            output y = sums(cols, betas[how]);
+            size_t groups = groups_of(rows, how + s), each = rows / groups;
+            /* (sums that cancel would be held to too much) */
+            const float *x = randoms(rows * ld, -1, 2);
+            output y = sums(groups * cols, betas[how]);
             EACH_DEVICE
-                cg_k_colsum(dev[d], (int)rows, (int)cols, AT(x), (int)ld,
-                            betas[how], AT(y.on[d]));
-            for (size_t i = 0; i < rows * cols; i++)
-                y.want[i % cols] += (double)x[i / cols * ld + i % cols];
+                cg_k_colsum(dev[d], (int)groups, (int)rows, (int)cols, AT(x),
+                            (int)ld, betas[how], AT(y.on[d]));
+            for (size_t i = 0; i < rows * cols; i++) {
+                size_t r = i / cols, c = i % cols;
+                y.want[r / each * cols + c] += (double)x[r * ld + c];
+            }
             compare(&y, "colsum");
         }
 }

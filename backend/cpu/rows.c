@@ -4,6 +4,7 @@
 
 struct rows {
     size_t cols, ldx, ldy, ldz;
+    size_t groups, each; /* of so many rows */
     const float *x, *y, *bias;
     float *z; /* the result */
     float a, b;
@@ -53,14 +54,17 @@ static void bias_act_span(const void *job, size_t first, size_t last, int t)
     (void)t;
     flatten(&j, &first, &last);
     for (size_t r = first; r < last; r++)
-        bias_act_row(j.cols, j.x + r * j.ldx, j.bias, j.act, j.z + r * j.ldz);
+        bias_act_row(j.cols, j.x + r * j.ldx,
+                     j.bias ? j.bias + r / j.each * j.cols : NULL, j.act,
+                     j.z + r * j.ldz);
 }
 
-void cpu_bias_act(cg_dev *d, int rows, int cols, const float *x, int ldx,
-                  const float *bias, cg_act act, float *y, int ldy)
+void cpu_bias_act(cg_dev *d, int groups, int rows, int cols, const float *x,
+                  int ldx, const float *bias, cg_act act, float *y, int ldy)
 {
     struct rows j = { .cols = (size_t)cols, .x = x, .ldx = (size_t)ldx,
-                      .bias = bias, .act = act, .z = y, .ldz = (size_t)ldy };
+                      .each = (size_t)(rows / groups), .bias = bias,
+                      .act = act, .z = y, .ldz = (size_t)ldy };
     cg_cpu_spans(d, (size_t)rows, cg_cpu_grain(j.cols), bias_act_span, &j);
 }
 
@@ -89,7 +93,7 @@ void cpu_act_bwd(cg_dev *d, int rows, int cols, const float *y, int ldy,
                       .y = y, .ldy = (size_t)ldy, .z = dx,
                       .ldz = (size_t)lddx };
     if (act == CG_ACT_NONE)
-        cpu_bias_act(d, rows, cols, dy, lddy, NULL, act, dx, lddx);
+        cpu_bias_act(d, 1, rows, cols, dy, lddy, NULL, act, dx, lddx);
     else
         cg_cpu_spans(d, (size_t)rows, cg_cpu_grain(j.cols), act_bwd_span, &j);
 }
@@ -150,33 +154,41 @@ void cpu_fill(cg_dev *d, size_t n, float value, float *y)
 
 enum { SUM_ROWS = 256 };
 
-/* z (its block) = sum of the rows. */
+/* z (blocks, groups, cols): sums of each block of rows of each group. */
 CG_SIMD static void colsum_span(const void *job, size_t first, size_t last,
                                 int t)
 {
     const struct rows *j = job;
     size_t n = j->cols;
-    float *z = j->z + first / SUM_ROWS * n;
     (void)t;
-    memset(z, 0, n * sizeof *z);
-    for (size_t r = first; r < last; r++) {
-        const float *x = j->x + r * j->ldx;
+    for (size_t k = first; k < last; k++) {
+        size_t from = k / j->groups * SUM_ROWS, to = from + SUM_ROWS;
+        const float *x = j->x + (k % j->groups * j->each + from) * j->ldx;
+        float *z = j->z + k * n;
+        memset(z, 0, n * sizeof *z);
+        for (to = to < j->each ? to : j->each; from < to; from++) {
 #pragma omp simd
-        for (size_t c = 0; c < n; c++)
-            z[c] += x[c];
+            for (size_t c = 0; c < n; c++)
+                z[c] += x[c];
+            x += j->ldx;
+        }
     }
 }
 
-void cpu_colsum(cg_dev *d, int rows, int cols, const float *x, int ldx,
-                float beta, float *y)
+void cpu_colsum(cg_dev *d, int groups, int rows, int cols, const float *x,
+                int ldx, float beta, float *y)
 {
-    struct rows j = { .cols = (size_t)cols, .x = x, .ldx = (size_t)ldx };
-    size_t parts = ((size_t)rows + SUM_ROWS - 1) / SUM_ROWS;
-    j.z = cg_cpu_scratch(d, parts * j.cols);
+    struct rows j = { .cols = (size_t)cols, .x = x, .ldx = (size_t)ldx,
+                      .groups = (size_t)groups,
+                      .each = (size_t)(rows / groups) };
+    size_t parts = (j.each + SUM_ROWS - 1) / SUM_ROWS;
+    size_t high = j.each < SUM_ROWS ? j.each : SUM_ROWS;
+    j.z = cg_cpu_scratch(d, parts * j.groups * j.cols);
     if (!j.z)
         return;
-    cg_cpu_spans(d, (size_t)rows, SUM_ROWS, colsum_span, &j);
-    cg_cpu_add_parts(d, parts, j.z, 1, j.cols, beta, y, j.cols);
+    cg_cpu_spans(d, parts * j.groups, cg_cpu_grain(high * j.cols), colsum_span,
+                 &j);
+    cg_cpu_add_parts(d, parts, j.z, j.groups, j.cols, beta, y, j.cols);
 }
 
 struct parts {

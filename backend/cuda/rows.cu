@@ -65,20 +65,25 @@ static void run(cg_dev *d, struct map m, F f)
 
 struct bias_act {
     const float *bias;
+    size_t cols;
+    unsigned each; /* rows of a group; 0: there is one */
     bool relu;
-    __device__ float operator()(float x, float, size_t, size_t c) const
+    __device__ float operator()(float x, float, size_t r, size_t c) const
     {
-        float v = bias ? x + bias[c] : x;
+        size_t row = each ? (unsigned)r / each : 0;
+        float v = bias ? x + bias[row * cols + c] : x;
         return relu && v < 0 ? 0 : v;
     }
 };
 
-void cuda_bias_act(cg_dev *d, int rows, int cols, const float *x, int ldx,
-                   const float *bias, cg_act act, float *y, int ldy)
+void cuda_bias_act(cg_dev *d, int groups, int rows, int cols, const float *x,
+                   int ldx, const float *bias, cg_act act, float *y, int ldy)
 {
     struct map m = { (size_t)rows, (size_t)cols, (size_t)ldx, 0, (size_t)ldy,
                      x, NULL, y };
-    struct bias_act f = { bias, act == CG_ACT_RELU };
+    struct bias_act f = { bias, (size_t)cols,
+                          groups > 1 ? (unsigned)(rows / groups) : 0,
+                          act == CG_ACT_RELU };
     if (!bias && !f.relu && x == y)
         return;
     if (!bias)
@@ -100,7 +105,7 @@ void cuda_act_bwd(cg_dev *d, int rows, int cols, const float *y, int ldy,
                      (size_t)lddx, dy, y, dx };
     struct relu_bwd f;
     if (act == CG_ACT_NONE) {
-        cuda_bias_act(d, rows, cols, dy, lddy, NULL, act, dx, lddx);
+        cuda_bias_act(d, 1, rows, cols, dy, lddy, NULL, act, dx, lddx);
         return;
     }
     flatten(&m);
@@ -181,11 +186,13 @@ static const size_t PARTS = 128;
 
 /* A block sums `chunk` rows: its warps take every eighth of them, a lane one
  * column, and the warps' sums are added in their order, and to beta times what
- * is there; columns from `half` on go to `rest`, with beta_rest. */
+ * is there; columns from `half` on go to `rest`, with beta_rest. Groups lie
+ * `next_x` and `next_y` apart. */
 struct sums {
     size_t rows, cols, ldx, chunk, ldy, half;
     const float *x;
     float beta, *y, beta_rest, *rest;
+    size_t next_x, next_y;
 };
 
 static __global__ void sum_rows(struct sums j)
@@ -199,12 +206,13 @@ static __global__ void sum_rows(struct sums j)
         if (c < j.cols)
 #pragma unroll 8
             for (size_t r = first + threadIdx.y; r < last; r += SUM_HIGH)
-                s += j.x[r * j.ldx + c];
+                s += j.x[blockIdx.z * j.next_x + r * j.ldx + c];
         part[threadIdx.y][threadIdx.x] = s;
         __syncthreads();
         if (threadIdx.y == 0 && c < j.cols) {
             float *y = c < j.half ? j.y + blockIdx.x * j.ldy + c
                                   : j.rest + (c - j.half);
+            y += blockIdx.z * j.next_y;
             float beta = c < j.half ? j.beta : j.beta_rest;
             for (int w = 1; w < SUM_HIGH; w++)
                 s += part[w][threadIdx.x];
@@ -214,10 +222,10 @@ static __global__ void sum_rows(struct sums j)
     }
 }
 
-static void launch_sums(cg_dev *d, struct sums j, size_t parts)
+static void launch_sums(cg_dev *d, struct sums j, size_t parts, int groups)
 {
     unsigned wide = cuda_blocks(j.cols, WARP);
-    dim3 grid((unsigned)parts, wide < 65535 ? wide : 65535);
+    dim3 grid((unsigned)parts, wide < 65535 ? wide : 65535, groups);
     dim3 block(WARP, SUM_HIGH);
     LAUNCH(d, sum_rows, grid, block, 0, j);
 }
@@ -226,26 +234,29 @@ void cuda_add_rows(cg_dev *d, int rows, int cols, const float *x, float beta,
                    float *y, int half, float beta_rest, float *rest)
 {
     struct sums j = { (size_t)rows, (size_t)cols, (size_t)cols, (size_t)rows,
-                      0, (size_t)half, x, beta, y, beta_rest, rest };
-    launch_sums(d, j, 1);
+                      0, (size_t)half, x, beta, y, beta_rest, rest, 0, 0 };
+    launch_sums(d, j, 1, 1);
 }
 
-void cuda_colsum(cg_dev *d, int rows, int cols, const float *x, int ldx,
-                 float beta, float *y)
+void cuda_colsum(cg_dev *d, int groups, int rows, int cols, const float *x,
+                 int ldx, float beta, float *y)
 {
-    size_t n = (size_t)rows, parts = (n + 63) / 64;
+    size_t n = (size_t)(rows / groups), parts = (n + 63) / 64;
     struct sums j = { n, (size_t)cols, (size_t)ldx, n, 0, (size_t)cols, x,
-                      beta, y, 0, NULL };
-    if (rows <= 256) { /* not worth a second launch */
-        launch_sums(d, j, 1);
+                      beta, y, 0, NULL, n * (size_t)ldx, (size_t)cols };
+    if (n <= 256) { /* not worth a second launch */
+        launch_sums(d, j, 1, groups);
         return;
     }
     parts = parts < PARTS ? parts : (size_t)PARTS;
     j.chunk = (n + parts - 1) / parts;
     parts = (n + j.chunk - 1) / j.chunk;
     j.ldy = j.cols;
-    j.y = (float *)cuda_scratch(d, parts * j.cols * sizeof(float));
+    j.next_y = parts * j.cols;
+    j.y = (float *)cuda_scratch(d, groups * j.next_y * sizeof(float));
     j.beta = 0;
-    launch_sums(d, j, parts);
-    cuda_add_rows(d, (int)parts, cols, j.y, beta, y, cols, 0, NULL);
+    launch_sums(d, j, parts, groups);
+    struct sums all = { parts, j.cols, j.cols, parts, 0, j.cols, j.y, beta, y,
+                        0, NULL, j.next_y, j.cols };
+    launch_sums(d, all, 1, groups);
 }
