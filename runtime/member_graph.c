@@ -210,31 +210,65 @@ static cg_var *encode(cg_member *x, cg_tape *t, const cg_batch *batch,
     return cg_tape_concat(t, g, f);
 }
 
-/* alpha (2n, 2n): softmax over l != i of minus the distance of spectra over
- * the temperature; the two views of a graph are at distance 0. */
-static float *similarity(const cg_model *m, const cg_examples *e, float *out)
+typedef struct likeness {
+    const cg_examples *e;
+    double scale;
+    float *alpha; /* (2n, 2n) */
+} likeness;
+
+/* Rows of a share: the first and the last, the second and the last but one,
+ * and so on. */
+enum { SHARE = 8 };
+
+/* The upper half of a row, and with it a column, of exp(-distance scale). */
+static void compare_row(const likeness *j, size_t i)
 {
-    const size_t n = e->n;
-    double scale = 1 / m->config.alpha_temperature;
-    for (size_t i = 0; i < n; i++) {
-        for (size_t k = i; k < n; k++) {
-            double a = exp(-scale * cg_spectral_distance(e->pick[i],
-                                                         e->pick[k]));
-            out[i * 2 * n + k] = out[k * 2 * n + i] = (float)a;
-        }
+    const size_t n = j->e->n;
+    for (size_t k = i; k < n; k++) {
+        double a = exp(-j->scale * cg_spectral_distance(j->e->pick[i],
+                                                        j->e->pick[k]));
+        j->alpha[i * 2 * n + k] = j->alpha[k * 2 * n + i] = (float)a;
     }
-    for (size_t i = 0; i < n; i++) {
+}
+
+static void compare_rows(void *job, uint32_t share)
+{
+    const likeness *j = job;
+    const uint32_t n = j->e->n;
+    for (uint32_t i = share * SHARE / 2; i < (share + 1) * SHARE / 2; i++) {
+        if (2 * i < n)
+            compare_row(j, i);
+        if (2 * i + 1 < n)
+            compare_row(j, n - 1 - i);
+    }
+}
+
+/* A row as a distribution, for both views. */
+static void normalise_rows(void *job, uint32_t share)
+{
+    const likeness *j = job;
+    const size_t n = j->e->n, last = (share + 1) * SHARE;
+    for (size_t i = share * SHARE; i < n && i < last; i++) {
         double sum = 0;
-        float *row = out + i * 2 * n;
+        float *row = j->alpha + i * 2 * n, *other = row + 2 * n * n;
         for (size_t k = 0; k < n; k++)
             sum += (k == i ? 1 : 2) * (double)row[k];
         for (size_t k = 0; k < n; k++)
             row[k] = row[n + k] = (float)(row[k] / sum);
-        memcpy(out + (n + i) * 2 * n, row, 2 * n * sizeof *row);
-        row[i] = 0;                              /* not with itself */
-        out[(n + i) * 2 * n + n + i] = 0;
+        memcpy(other, row, 2 * n * sizeof *row);
+        row[i] = other[n + i] = 0; /* not with itself */
     }
-    return out;
+}
+
+/* alpha (2n, 2n): softmax over l != i of minus the distance of spectra over
+ * the temperature; the two views of a graph are at distance 0. */
+static float *similarity(const cg_model *m, const cg_examples *e, float *alpha)
+{
+    likeness j = {e, 1 / m->config.alpha_temperature, alpha};
+    uint32_t shares = (e->n + SHARE - 1) / SHARE;
+    cg_dev_share(m->dev, shares, compare_rows, &j);
+    cg_dev_share(m->dev, shares, normalise_rows, &j);
+    return alpha;
 }
 
 void cg_encoder_forward(cg_model *m, cg_member *x, const cg_embedded *d,

@@ -17,6 +17,8 @@
  *                        the last, 2 jumping; otherwise the first stream takes
  *                        0, the second 1...
  *   CUDA_ON_CPU_REPORT   1: counts of calls on stderr when the program ends
+ *   CUDA_ON_CPU_IDLE     1: kernels and products do nothing: what a program
+ *                        takes then is the host's part
  *   CUDA_LAUNCH_BLOCKING 1: nothing is queued, as with CUDA */
 #ifndef CG_TESTS_CUDA_RUNTIME_H
 #define CG_TESTS_CUDA_RUNTIME_H

@@ -50,7 +50,18 @@ int on_cpu_order(cudaStream_t s)
                                s ? (unsigned long)s->order : 0);
 }
 
+static on_cpu_fn run_copy, run_set, run_record;
+
 /* -- the queue ------------------------------------------------------------- */
+
+static void run_task(const task *t)
+{
+    if (on_cpu_setting("CUDA_ON_CPU_IDLE", 0) && t->fn != run_copy
+        && t->fn != run_set && t->fn != run_record)
+        return;
+    t->fn(t->args, t->s);
+    on_cpu_check_guards(t->what);
+}
 
 static void run_first(size_t n)
 {
@@ -62,10 +73,8 @@ static void run_first(size_t n)
     on_cpu_open_memory(true);
     for (size_t i = 0; i < n; i++) {
         task *t = &queue.task[i];
-        if (!on_cpu_broken()) {
-            t->fn(t->args, t->s);
-            on_cpu_check_guards(t->what);
-        }
+        if (!on_cpu_broken())
+            run_task(t);
         free(t->args);
     }
     on_cpu_open_memory(false);
