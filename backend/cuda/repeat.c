@@ -69,8 +69,8 @@ static bool record(cuda_dev *c, cg_recording *r, void (*fn)(void *user),
     return r->graph;
 }
 
-/* The copies that fn asks for, without its kernels: whether the memory of the
- * step is what the graph was made for. */
+/* The copies that fn asks for, without its kernels: whether they were made, and
+ * the memory of the step is what the graph was made for. */
 static bool upload_alone(cuda_dev *c, const cg_recording *r,
                          void (*fn)(void *user), void *user)
 {
@@ -78,7 +78,7 @@ static bool upload_alone(cuda_dev *c, const cg_recording *r,
     fn(user);
     c->base.skips = false;
     rewind_work(c, r);
-    return c->moved == r->moved;
+    return c->moved == r->moved && !c->base.failed;
 }
 
 void cuda_repeat(cg_dev *d, cg_recording **at, void (*fn)(void *user),
