@@ -32,6 +32,7 @@ typedef enum cuda_buffer_id {
     CUDA_DENSE,   /* a matrix before or behind a sparse product */
     CUDA_BLAS,    /* what cuBLAS works in */
     CUDA_ONES,
+    CUDA_ZEROS,
     CUDA_BUFFERS
 } cuda_buffer_id;
 
@@ -54,6 +55,7 @@ typedef struct cuda_dev {
         size_t size;
     } buffer[CUDA_BUFFERS];
     size_t n_ones;          /* of CUDA_ONES that are ones */
+    size_t n_zeros;         /* bytes of CUDA_ZEROS that are zeros */
     int n_work;             /* memory of the step: the last block is filled */
     struct {
         char *p;
@@ -95,6 +97,9 @@ void *cuda_buffer(cg_dev *d, cuda_buffer_id which, size_t bytes);
 /* n ones, as cuda_buffer. */
 const float *cuda_ones(cg_dev *d, size_t n);
 
+/* n zeros, as cuda_buffer: a kernel leaves them as it found them. */
+unsigned *cuda_zeros(cg_dev *d, size_t n);
+
 /* Memory and copies (memory.c), as cg_dev_ops has them. */
 void *cuda_mem_alloc(cg_dev *d, size_t bytes);
 void cuda_mem_free(cg_dev *d, void *p);
@@ -117,7 +122,8 @@ void cuda_spmm_finish(cg_dev *d, int rows, int cols, const float *x, int ldx,
                       int ldy);
 
 /* dz (rows, cols) = dy act'(y), unless dz is NULL, and dbias (cols) = its
- * column sums + bb dbias, unless dbias is NULL. y is not read without an activation. */
+ * column sums + bb dbias, unless dbias is NULL. y is not read without an
+ * activation. */
 void cuda_spmm_start(cg_dev *d, int rows, int cols, const float *y, int ldy,
                      cg_act act, const float *dy, int lddy, float *dz,
                      int lddz, float bb, float *dbias);

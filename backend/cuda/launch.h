@@ -1,8 +1,8 @@
 /* How a kernel of ours is launched, for .cu files alone. The kernels use
  * nothing of CUDA beside this, the built-in indices, __shared__,
- * __syncthreads, __syncwarp, __shfl_sync, __shfl_xor_sync, __shfl_down_sync
- * and float4: tests/cuda_on_cpu has the same header for machines without a
- * device. */
+ * __syncthreads, __syncwarp, __shfl_sync, __shfl_xor_sync, __shfl_down_sync,
+ * __threadfence, atomicAdd of unsigned numbers and float4: tests/cuda_on_cpu
+ * has the same header for machines without a device. */
 #ifndef CG_BACKEND_CUDA_LAUNCH_H
 #define CG_BACKEND_CUDA_LAUNCH_H
 

@@ -18,18 +18,15 @@ struct sumsq {
 };
 
 /* part[block] = the block's share */
-static __global__ void sumsq_parts(struct span s, struct sumsq f, float *part)
+static __global__ void sum_squares(struct span s, struct sumsq f, float *part,
+                                   unsigned *arrived, float *out)
 {
     each_piece(s, f);
     float sum = block_sum(f.sum);
     if (threadIdx.x == 0)
         part[blockIdx.x] = sum;
-}
-
-static __global__ void sumsq_total(unsigned parts, const float *part,
-                                   float *out)
-{
-    add_total((int)parts, part, 1, out);
+    if (is_last(gridDim.x, arrived))
+        add_total((int)gridDim.x, part, 1, out);
 }
 
 void cuda_sumsq(cg_dev *d, size_t n, const float *x, float *out)
@@ -39,8 +36,8 @@ void cuda_sumsq(cg_dev *d, size_t n, const float *x, float *out)
     unsigned parts = span_blocks(s);
     parts = parts < 512 ? parts : 512;
     float *part = (float *)cuda_scratch(d, parts * sizeof(float));
-    LAUNCH(d, sumsq_parts, parts, BLOCK, 0, s, f, part);
-    LAUNCH(d, sumsq_total, parts > 0, BLOCK, 0, parts, part, out);
+    unsigned *arrived = cuda_zeros(d, 1);
+    LAUNCH(d, sum_squares, parts, BLOCK, 0, s, f, part, arrived, out);
 }
 
 /* -- AdamW ----------------------------------------------------------------- */

@@ -159,6 +159,17 @@ const float *cuda_ones(cg_dev *d, size_t n)
     return one;
 }
 
+unsigned *cuda_zeros(cg_dev *d, size_t n)
+{
+    cuda_dev *c = cuda_of(d);
+    unsigned *zero = cuda_buffer(d, CUDA_ZEROS, n * sizeof *zero);
+    size_t room = c->buffer[CUDA_ZEROS].size;
+    if (zero && c->n_zeros != room)
+        cuda_failed(d, cudaMemsetAsync(zero, 0, room, c->stream), "memory");
+    c->n_zeros = zero && !d->failed ? room : 0;
+    return zero;
+}
+
 /* -- copies ---------------------------------------------------------------- */
 
 /* The next part of the stage, once what was copied from it has arrived. A host

@@ -73,7 +73,8 @@ struct layernorm_bwd {
     int cols;
     float bx;
     const float *x, *gamma, *mean, *rstd, *dy;
-    float *dx, *part; /* part (blocks, 2 cols): of dgamma, of dbeta */
+    float *dx;
+    struct sums to; /* (blocks, 2 cols): of dgamma, of dbeta */
 };
 
 /* Adds the warps' dgamma and dbeta in their order, to the block's part. */
@@ -106,7 +107,7 @@ static __global__ void layernorm_bwd_rows(struct layernorm_bwd j)
 {
     const int M = N ? N : 1;
     unsigned lane = threadIdx.x % WARP, cols = j.cols;
-    float *part = j.part + blockIdx.x * (size_t)cols * 2;
+    float *part = j.to.part + blockIdx.x * (size_t)cols * 2;
     float hat[M] = { 0 }, own[M] = { 0 }, dgamma[M] = { 0 }, dbeta[M] = { 0 };
     size_t r = blockIdx.x * j.chunk, last = r + j.chunk;
     last = last < j.rows ? last : j.rows;
@@ -137,6 +138,15 @@ static __global__ void layernorm_bwd_rows(struct layernorm_bwd j)
     }
     if constexpr (N > 0)
         add_warps<N>(cols, dgamma, dbeta, part);
+    if (!is_last(j.to.n, j.to.arrived))
+        return;
+    for (size_t c = lane; c < j.to.cols + lane; c += WARP) {
+        bool inside = c < j.to.cols;
+        float s = column_sum(j.to.part + c, j.to.cols, 0, j.to.n, inside,
+                             threadIdx.x / WARP, blockDim.x / WARP);
+        if (threadIdx.x < WARP && inside)
+            write_sum(j.to, c, s);
+    }
 }
 
 void cuda_layernorm_bwd(cg_dev *d, int rows, int cols, const float *x, int ldx,
@@ -151,14 +161,19 @@ void cuda_layernorm_bwd(cg_dev *d, int rows, int cols, const float *x, int ldx,
     size_t threads = cols > WIDEST ? WARP : BLOCK, warps = threads / WARP;
     size_t chunk = cuda_blocks(cuda_blocks(rows, 256), warps) * warps;
     unsigned parts = rows ? cuda_blocks(rows, chunk) : 0;
-    float *part = (float *)cuda_scratch(d, parts * 2 * sizeof(float)
-                                        * (size_t)cols);
+    struct sums to = { parts, 2 * (size_t)cols, (size_t)cols,
+                       (float *)cuda_scratch(d, parts * 2 * sizeof(float)
+                                             * (size_t)cols),
+                       cuda_zeros(d, 1), bg, dgamma, bb, dbeta };
     struct layernorm_bwd j = { (size_t)rows, chunk, (size_t)ldx, (size_t)lddy,
                                (size_t)lddx, cols, bx, x, gamma, mean, rstd,
-                               dy, dx, part };
+                               dy, dx, to };
     auto kernel = versions[version_of(cols)];
     LAUNCH(d, kernel, parts, (unsigned)threads, 0, j);
-    cuda_add_rows(d, (int)parts, 2 * cols, part, bg, dgamma, cols, bb, dbeta);
+    if (rows == 0) { /* sums of nothing */
+        cuda_colsum(d, 1, 0, cols, x, ldx, bg, dgamma);
+        cuda_colsum(d, 1, 0, cols, x, ldx, bb, dbeta);
+    }
 }
 
 /* -- unit rows ------------------------------------------------------------- */

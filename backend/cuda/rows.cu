@@ -181,82 +181,45 @@ void cuda_fill(cg_dev *d, size_t n, float value, float *y)
 
 /* -- sums ------------------------------------------------------------------ */
 
-enum { SUM_HIGH = BLOCK / WARP };
 static const size_t PARTS = 128;
 
-/* A block sums `chunk` rows: its warps take every eighth of them, a lane one
- * column, and the warps' sums are added in their order, and to beta times what
- * is there; columns from `half` on go to `rest`, with beta_rest. Groups lie
- * `next_x` and `next_y` apart. */
-struct sums {
-    size_t rows, cols, ldx, chunk, ldy, half;
+/* A block sums `chunk` rows of 32 columns, or of every so many where the grid
+ * cannot be as high. Groups are `next` elements of x apart. */
+struct columns {
+    size_t rows, ldx, chunk, next;
     const float *x;
-    float beta, *y, beta_rest, *rest;
-    size_t next_x, next_y;
+    struct sums to;
 };
 
-static __global__ void sum_rows(struct sums j)
+static __global__ void sum_rows(struct columns j)
 {
-    __shared__ float part[SUM_HIGH][WARP];
+    struct sums to = j.to;
     size_t first = blockIdx.x * j.chunk, last = first + j.chunk;
+    size_t tiles = (to.cols + WARP - 1) / WARP;
+    const float *x = j.x + blockIdx.z * j.next;
     last = last < j.rows ? last : j.rows;
-    for (size_t b = blockIdx.y; b * WARP < j.cols; b += gridDim.y) {
+    to.y += blockIdx.z * to.cols;
+    to.part += blockIdx.z * to.n * to.cols;
+    to.arrived += blockIdx.z * tiles;
+    for (size_t b = blockIdx.y; b < tiles; b += gridDim.y) {
         size_t c = b * WARP + threadIdx.x;
-        float s = 0;
-        if (c < j.cols)
-#pragma unroll 8
-            for (size_t r = first + threadIdx.y; r < last; r += SUM_HIGH)
-                s += j.x[blockIdx.z * j.next_x + r * j.ldx + c];
-        part[threadIdx.y][threadIdx.x] = s;
-        __syncthreads();
-        if (threadIdx.y == 0 && c < j.cols) {
-            float *y = c < j.half ? j.y + blockIdx.x * j.ldy + c
-                                  : j.rest + (c - j.half);
-            y += blockIdx.z * j.next_y;
-            float beta = c < j.half ? j.beta : j.beta_rest;
-            for (int w = 1; w < SUM_HIGH; w++)
-                s += part[w][threadIdx.x];
-            *y = beta != 0 ? beta * *y + s : s;
-        }
-        __syncthreads();
+        float s = column_sum(x + c, j.ldx, first, last, c < to.cols,
+                             threadIdx.y, blockDim.y);
+        add_up(to, blockIdx.x, c, s, threadIdx.y, blockDim.y);
     }
-}
-
-static void launch_sums(cg_dev *d, struct sums j, size_t parts, int groups)
-{
-    unsigned wide = cuda_blocks(j.cols, WARP);
-    dim3 grid((unsigned)parts, wide < 65535 ? wide : 65535, groups);
-    dim3 block(WARP, SUM_HIGH);
-    LAUNCH(d, sum_rows, grid, block, 0, j);
-}
-
-void cuda_add_rows(cg_dev *d, int rows, int cols, const float *x, float beta,
-                   float *y, int half, float beta_rest, float *rest)
-{
-    struct sums j = { (size_t)rows, (size_t)cols, (size_t)cols, (size_t)rows,
-                      0, (size_t)half, x, beta, y, beta_rest, rest, 0, 0 };
-    launch_sums(d, j, 1, 1);
 }
 
 void cuda_colsum(cg_dev *d, int groups, int rows, int cols, const float *x,
                  int ldx, float beta, float *y)
 {
     size_t n = (size_t)(rows / groups), parts = (n + 63) / 64;
-    struct sums j = { n, (size_t)cols, (size_t)ldx, n, 0, (size_t)cols, x,
-                      beta, y, 0, NULL, n * (size_t)ldx, (size_t)cols };
-    if (n <= 256) { /* not worth a second launch */
-        launch_sums(d, j, 1, groups);
-        return;
-    }
-    parts = parts < PARTS ? parts : (size_t)PARTS;
-    j.chunk = (n + parts - 1) / parts;
-    parts = (n + j.chunk - 1) / j.chunk;
-    j.ldy = j.cols;
-    j.next_y = parts * j.cols;
-    j.y = (float *)cuda_scratch(d, groups * j.next_y * sizeof(float));
-    j.beta = 0;
-    launch_sums(d, j, parts, groups);
-    struct sums all = { parts, j.cols, j.cols, parts, 0, j.cols, j.y, beta, y,
-                        0, NULL, j.next_y, j.cols };
-    launch_sums(d, all, 1, groups);
+    parts = n <= 256 ? 1 : parts < PARTS ? parts : (size_t)PARTS;
+    size_t chunk = (n + parts - 1) / parts;
+    if (n > 0)
+        parts = (n + chunk - 1) / chunk;
+    struct columns j = { n, (size_t)ldx, chunk, n * (size_t)ldx, x,
+                         sums_of(d, parts, groups, cols, beta, y) };
+    unsigned tiles = cuda_blocks((size_t)cols, WARP);
+    LAUNCH(d, sum_rows, dim3(parts, tiles < 65535 ? tiles : 65535, groups),
+           dim3(WARP, BLOCK / WARP), 0, j);
 }

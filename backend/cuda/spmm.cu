@@ -70,16 +70,15 @@ void cuda_spmm_finish(cg_dev *d, int rows, int cols, const float *x, int ldx,
            bias, act, beta, y, (size_t)ldy);
 }
 
-/* dz and part may be NULL; part (strips, cols), sums of the strips' rows. */
+/* dz may be NULL, and so to.y: no sums are wanted. */
 static __global__ void start(struct grid g, const float *y, size_t ldy,
                              cg_act act, const float *dy, size_t lddy,
-                             float *dz, size_t lddz, float *part)
+                             float *dz, size_t lddz, struct sums to)
 {
-    __shared__ float sums[WARPS][COLS];
+    __shared__ float part[WARPS][COLS];
     struct strip s = strip_of(g);
-    bool inside = s.col < g.cols;
     float sum = 0;
-    for (size_t r = s.first; r < s.last && inside; r += WARPS) {
+    for (size_t r = s.first; r < s.last && s.col < g.cols; r += WARPS) {
         float v = dy[r * lddy + s.col];
         if (act == CG_ACT_RELU && !(y[r * ldy + s.col] > 0))
             v = 0;
@@ -87,13 +86,13 @@ static __global__ void start(struct grid g, const float *y, size_t ldy,
             dz[r * lddz + s.col] = v;
         sum += v;
     }
-    sums[threadIdx.y][threadIdx.x] = sum;
-    __syncthreads();
-    if (!part || !inside || threadIdx.y > 0)
+    if (!to.y)
         return;
-    for (int w = 1; w < WARPS; w++)
-        sum += sums[w][threadIdx.x];
-    part[blockIdx.x * g.cols + s.col] = sum;
+    part[threadIdx.y][threadIdx.x] = sum;
+    __syncthreads();
+    for (int w = 1; w < WARPS && threadIdx.y == 0; w++)
+        sum += part[w][threadIdx.x];
+    add_up(to, blockIdx.x, s.col, sum, threadIdx.y, WARPS);
 }
 
 void cuda_spmm_start(cg_dev *d, int rows, int cols, const float *y, int ldy,
@@ -102,15 +101,15 @@ void cuda_spmm_start(cg_dev *d, int rows, int cols, const float *y, int ldy,
 {
     struct grid g = grid_of(rows, cols);
     dim3 blocks = blocks_of(g);
-    float *part = NULL;
-    if (!dbias && (rows == 0 || !dz))
+    struct sums to = { 0, 0, 0, NULL, NULL, 0, NULL, 0, NULL };
+    if (rows == 0 && dbias)
+        cuda_colsum(d, 1, 0, cols, dy, lddy, bb, dbias);
+    if (rows == 0 || (!dz && !dbias))
         return;
     if (dbias)
-        part = (float *)cuda_scratch(d, blocks.x * g.cols * sizeof *part);
+        to = sums_of(d, blocks.x, 1, cols, bb, dbias);
     LAUNCH(d, start, blocks, dim3(COLS, WARPS), 0, g, y, (size_t)ldy, act, dy,
-           (size_t)lddy, dz, (size_t)lddz, part);
-    if (dbias)
-        cuda_add_rows(d, (int)blocks.x, cols, part, bb, dbias, cols, 0, NULL);
+           (size_t)lddy, dz, (size_t)lddz, to);
 }
 
 /* A thread does an element: sums are in the order of the entries. */

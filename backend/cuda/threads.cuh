@@ -150,10 +150,97 @@ static __device__ inline void each(unsigned n, unsigned own, unsigned all,
     }
 }
 
-/* y (cols) = the sums of the columns of x (rows, cols) without gaps + beta y;
- * columns from `half` on belong to `rest`. One launch, no scratch memory: for
- * some hundred rows. */
-void cuda_add_rows(cg_dev *d, int rows, int cols, const float *x, float beta,
-                   float *y, int half, float beta_rest, float *rest);
+/* -- sums over blocks ------------------------------------------------------ */
+
+/* Whether this block is the last of n that come here: it sees what the others
+ * have written. *arrived is 0 before the first and after the last. For all
+ * threads of the block. */
+static __device__ inline bool is_last(unsigned n, unsigned *arrived)
+{
+    __shared__ bool last;
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x + threadIdx.y == 0) {
+        last = atomicAdd(arrived, 1) == n - 1;
+        if (last)
+            *arrived = 0;
+    }
+    __syncthreads();
+    if (last)
+        __threadfence();
+    return last;
+}
+
+/* The sum of a column x over rows first .. last, a lane's own, of which the
+ * block's warps take turns and are added in their order: whole in warp 0. For
+ * all threads of the block; not `inside`: there is no such column. */
+static __device__ inline float column_sum(const float *x, size_t ld,
+                                          size_t first, size_t last,
+                                          bool inside, unsigned warp,
+                                          unsigned warps)
+{
+    __shared__ float part[BLOCK / WARP][WARP];
+    float s = 0;
+    if (inside)
+#pragma unroll 8
+        for (size_t r = first + warp; r < last; r += warps)
+            s += x[r * ld];
+    __syncthreads(); /* the last call's sums have been read */
+    part[warp][threadIdx.x % WARP] = s;
+    __syncthreads();
+    for (unsigned w = 1; w < warps && warp == 0; w++)
+        s += part[w][threadIdx.x % WARP];
+    return s;
+}
+
+/* Sums of `n` blocks, part (n, cols), and what becomes of them: y (cols) = all
+ * + beta y, columns from `half` on belong to `rest`. `arrived` counts for each
+ * 32 columns. */
+struct sums {
+    unsigned n;
+    size_t cols, half;
+    float *part;
+    unsigned *arrived;
+    float beta, *y, beta_rest, *rest;
+};
+
+/* Of n blocks' rows; n 1 needs no memory for parts. */
+static inline struct sums sums_of(cg_dev *d, unsigned n, int groups, int cols,
+                                  float beta, float *y)
+{
+    size_t wide = (size_t)cols, each = cuda_blocks(wide, WARP);
+    struct sums s = { n, wide, wide, NULL, NULL, beta, y, 0, NULL };
+    if (n > 1) {
+        s.part = (float *)cuda_scratch(d, groups * n * wide * sizeof *s.part);
+        s.arrived = cuda_zeros(d, groups * each);
+    }
+    return s;
+}
+
+static __device__ inline void write_sum(const struct sums &j, size_t c,
+                                        float s)
+{
+    float *y = c < j.half ? j.y + c : j.rest + (c - j.half);
+    float beta = c < j.half ? j.beta : j.beta_rest;
+    *y = beta != 0 ? beta * *y + s : s;
+}
+
+/* Block `block`'s sum of column c, in warp 0, goes its way. For all threads of
+ * the block; the order of blocks is not that of the sum. */
+static __device__ inline void add_up(const struct sums &j, unsigned block,
+                                     size_t c, float s, unsigned warp,
+                                     unsigned warps)
+{
+    bool inside = c < j.cols;
+    if (j.n > 1) {
+        if (warp == 0 && inside)
+            j.part[block * j.cols + c] = s;
+        if (!is_last(j.n, j.arrived + c / WARP))
+            return;
+        s = column_sum(j.part + c, j.cols, 0, j.n, inside, warp, warps);
+    }
+    if (warp == 0 && inside)
+        write_sum(j, c, s);
+}
 
 #endif

@@ -41,6 +41,16 @@ static inline float2 make_float2(float x, float y) { return float2{ x, y }; }
 
 static inline float rsqrtf(float x) { return 1 / sqrtf(x); }
 
+/* Blocks run one after another, threads take turns. */
+static inline void __threadfence(void) {}
+
+static inline unsigned atomicAdd(unsigned *x, unsigned by)
+{
+    unsigned before = *x;
+    *x = before + by;
+    return before;
+}
+
 /* As CUDA's C++ has it beside the function of C. */
 template <class... P>
 static cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *a,
