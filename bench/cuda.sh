@@ -290,7 +290,7 @@ for member in encoder kgnn; do
 done
 
 # -- with the time that is left -----------------------------------------------
-trains kgnn,encoder cuda 600 1
+trains kgnn,encoder,cl_fcm_t cuda 600 1
 for tool in memcheck racecheck initcheck; do
     sanitize $tool training "${training[@]}"
 done
