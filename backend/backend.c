@@ -87,14 +87,16 @@ cg_err cg_dev_precision(cg_dev *d, const char *name)
 void cg_csr_transpose(const cg_csr *s, int32_t *back_start, int32_t *back_col,
                       float *back_val)
 {
-    int32_t *next = back_start + 1; /* of each column: its end, when all is
-                                       written */
+    int32_t *next = back_start + 1, sum = 0; /* next of each column: how many
+                                                there are; its place; its end */
     memset(back_start, 0, ((size_t)s->n_cols + 1) * sizeof *back_start);
     for (int32_t e = 0; e < s->n_entries; e++)
-        if (s->col[e] + 1 < s->n_cols)
-            next[s->col[e] + 1]++;
-    for (int c = 1; c < s->n_cols; c++)
-        next[c] += next[c - 1];
+        next[s->col[e]]++;
+    for (int c = 0; c < s->n_cols; c++) {
+        int32_t n = next[c];
+        next[c] = sum;
+        sum += n;
+    }
     for (int r = 0; r < s->n_rows; r++)
         for (int32_t e = s->start[r]; e < s->start[r + 1]; e++) {
             int32_t to = next[s->col[e]]++;
