@@ -53,10 +53,14 @@ static void bias_act_span(const void *job, size_t first, size_t last, int t)
     struct rows j = *(const struct rows *)job;
     (void)t;
     flatten(&j, &first, &last);
-    for (size_t r = first; r < last; r++)
-        bias_act_row(j.cols, j.x + r * j.ldx,
-                     j.bias ? j.bias + r / j.each * j.cols : NULL, j.act,
-                     j.z + r * j.ldz);
+    for (size_t r = first, end; r < last; r = end) {
+        size_t group = r / j.each;
+        const float *bias = j.bias ? j.bias + group * j.cols : NULL;
+        end = (group + 1) * j.each < last ? (group + 1) * j.each : last;
+        for (size_t k = r; k < end; k++)
+            bias_act_row(j.cols, j.x + k * j.ldx, bias, j.act,
+                         j.z + k * j.ldz);
+    }
 }
 
 void cpu_bias_act(cg_dev *d, int groups, int rows, int cols, const float *x,
