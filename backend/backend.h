@@ -90,11 +90,11 @@ int cg_dev_threads(cg_dev *d);
 void cg_dev_share(cg_dev *d, uint32_t n, void (*fn)(void *user, uint32_t i),
                   void *user);
 
-/* Runs fn, which calls kernels, and copies to the device what they want:
- * nothing else of a device beside cg_dev_work. With one r (NULL to start) these
- * are the same calls with the same arguments whenever as much memory of the
- * step is taken before; what is copied may change. A device that can start all
- * of them at one go does so; fn may then run without, or twice. */
+/* Runs fn, which calls kernels, uploads what they read, and takes memory of the
+ * step: nothing else of the device. For one r (NULL to start) it makes the same
+ * calls with the same arguments each time, as long as as much memory of the step
+ * is taken before; what is uploaded may change. A device that can, starts all
+ * kernels at one go: fn is then run for its uploads alone, at first twice. */
 typedef struct cg_recording cg_recording;
 void cg_dev_repeat(cg_dev *d, cg_recording **r, void (*fn)(void *user),
                    void *user);

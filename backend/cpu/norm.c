@@ -11,8 +11,9 @@ enum { NORM_ROWS = 128 };
 struct norm {
     size_t cols, ldx, ldy, lddx;
     const float *x, *y, *gamma, *beta;
-    float *out, *mean, *rstd, *dx, *part;
-    float bx;
+    float *out, *mean, *rstd, *dx;
+    float bx, *part; /* (2, parts, cols): sums for gamma, for beta */
+    size_t parts;
 };
 
 CG_INLINE float row_sum(size_t n, const float *x)
@@ -75,9 +76,11 @@ CG_SIMD static void layernorm_bwd_span(const void *job, size_t first,
     const struct norm *j = job;
     const float *gamma = j->gamma;
     size_t n = j->cols;
-    float *dgamma = j->part + first / NORM_ROWS * 2 * n, *dbeta = dgamma + n;
+    float *dgamma = j->part + first / NORM_ROWS * n;
+    float *dbeta = dgamma + j->parts * n;
     (void)thread;
-    memset(dgamma, 0, 2 * n * sizeof *dgamma);
+    memset(dgamma, 0, n * sizeof *dgamma);
+    memset(dbeta, 0, n * sizeof *dbeta);
     for (size_t r = first; r < last; r++) {
         const float *x = j->x + r * j->ldx, *dy = j->y + r * j->ldy;
         float *dx = j->dx + r * j->lddx;
@@ -102,17 +105,6 @@ CG_SIMD static void layernorm_bwd_span(const void *job, size_t first,
     }
 }
 
-/* y (n) = the sum of the parts, two of which lie side by side, + beta y. */
-static void add_norm_parts(size_t parts, size_t n, const float *part,
-                           float beta, float *y)
-{
-    for (size_t c = 0; c < n; c++)
-        y[c] = beta != 0 ? beta * y[c] : 0;
-    for (size_t i = 0; i < parts; i++)
-        for (size_t c = 0; c < n; c++)
-            y[c] += part[i * 2 * n + c];
-}
-
 void cpu_layernorm_bwd(cg_dev *d, int rows, int cols, const float *x, int ldx,
                        const float *gamma, const float *mean,
                        const float *rstd, const float *dy, int lddy, float bx,
@@ -123,14 +115,14 @@ void cpu_layernorm_bwd(cg_dev *d, int rows, int cols, const float *x, int ldx,
     struct norm j = { .cols = n, .x = x, .ldx = (size_t)ldx, .y = dy,
                       .ldy = (size_t)lddy, .gamma = gamma, .bx = bx, .dx = dx,
                       .lddx = (size_t)lddx, .mean = (float *)mean,
-                      .rstd = (float *)rstd };
-    size_t parts = ((size_t)rows + NORM_ROWS - 1) / NORM_ROWS;
-    j.part = cg_cpu_scratch(d, parts * 2 * n);
+                      .rstd = (float *)rstd,
+                      .parts = ((size_t)rows + NORM_ROWS - 1) / NORM_ROWS };
+    j.part = cg_cpu_scratch(d, 2 * j.parts * n);
     if (!j.part)
         return;
     cg_cpu_spans(d, (size_t)rows, NORM_ROWS, layernorm_bwd_span, &j);
-    add_norm_parts(parts, n, j.part, bg, dgamma);
-    add_norm_parts(parts, n, j.part + n, bb, dbeta);
+    cg_cpu_add_parts(d, j.parts, j.part, 1, n, bg, dgamma, n);
+    cg_cpu_add_parts(d, j.parts, j.part + j.parts * n, 1, n, bb, dbeta, n);
 }
 
 /* -- unit rows ------------------------------------------------------------- */

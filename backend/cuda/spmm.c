@@ -4,7 +4,7 @@
  * and only with the matrix as it is, not transposed: the other product adds to
  * floats in whatever order threads come. The way back therefore multiplies by
  * the transpose, which comes with the matrix (cg_csr): the host makes it with
- * the batch, ahead of the step, where a device would have to sort each matrix.
+ * the batch, ahead of the step.
  *
  * Versions since CUDA 12.0, some of 13 too, take four elements at a time
  * without a look at the address (RAFT, Kokkos Kernels, Kaldi and PyTorch met

@@ -75,7 +75,6 @@ static __global__ void start(struct grid g, const float *y, size_t ldy,
                              cg_act act, const float *dy, size_t lddy,
                              float *dz, size_t lddz, struct sums to)
 {
-    __shared__ float part[WARPS][COLS];
     struct strip s = strip_of(g);
     float sum = 0;
     for (size_t r = s.first; r < s.last && s.col < g.cols; r += WARPS) {
@@ -88,10 +87,7 @@ static __global__ void start(struct grid g, const float *y, size_t ldy,
     }
     if (!to.y)
         return;
-    part[threadIdx.y][threadIdx.x] = sum;
-    __syncthreads();
-    for (int w = 1; w < WARPS && threadIdx.y == 0; w++)
-        sum += part[w][threadIdx.x];
+    sum = warps_sum(sum, threadIdx.y, WARPS);
     add_up(to, blockIdx.x, s.col, sum, threadIdx.y, WARPS);
 }
 

@@ -171,26 +171,33 @@ static __device__ inline bool is_last(unsigned n, unsigned *arrived)
     return last;
 }
 
-/* The sum of a column x over rows first .. last, a lane's own, of which the
- * block's warps take turns and are added in their order: whole in warp 0. For
- * all threads of the block; not `inside`: there is no such column. */
-static __device__ inline float column_sum(const float *x, size_t ld,
-                                          size_t first, size_t last,
-                                          bool inside, unsigned warp,
-                                          unsigned warps)
+/* A lane's s of all the block's warps, added in their order: whole in warp 0.
+ * For all threads of the block. */
+static __device__ inline float warps_sum(float s, unsigned warp,
+                                         unsigned warps)
 {
     __shared__ float part[BLOCK / WARP][WARP];
-    float s = 0;
-    if (inside)
-#pragma unroll 8
-        for (size_t r = first + warp; r < last; r += warps)
-            s += x[r * ld];
-    __syncthreads(); /* the last call's sums have been read */
+    __syncthreads(); /* the last call's have been read */
     part[warp][threadIdx.x % WARP] = s;
     __syncthreads();
     for (unsigned w = 1; w < warps && warp == 0; w++)
         s += part[w][threadIdx.x % WARP];
     return s;
+}
+
+/* The sum of a column x over rows first .. last, a lane's own, of which the
+ * warps take turns; as warps_sum. Not `inside`: there is no such column. */
+static __device__ inline float column_sum(const float *x, size_t ld,
+                                          size_t first, size_t last,
+                                          bool inside, unsigned warp,
+                                          unsigned warps)
+{
+    float s = 0;
+    if (inside)
+#pragma unroll 8
+        for (size_t r = first + warp; r < last; r += warps)
+            s += x[r * ld];
+    return warps_sum(s, warp, warps);
 }
 
 /* Sums of `n` blocks, part (n, cols), and what becomes of them: y (cols) = all
