@@ -92,9 +92,10 @@ void cg_dev_share(cg_dev *d, uint32_t n, void (*fn)(void *user, uint32_t i),
 
 /* Runs fn, which calls kernels, uploads what they read, and takes memory of the
  * step: nothing else of the device. For one r (NULL to start) it makes the same
- * calls with the same arguments each time, as long as as much memory of the step
- * is taken before; what is uploaded may change. A device that can, starts all
- * kernels at one go: fn is then run for its uploads alone, at first twice. */
+ * calls with the same arguments each time, as long as the same memory of the
+ * step is taken before; what is uploaded may change. A device that can, starts
+ * all kernels at one go: fn is then run for its uploads alone, at first twice.
+ */
 typedef struct cg_recording cg_recording;
 void cg_dev_repeat(cg_dev *d, cg_recording **r, void (*fn)(void *user),
                    void *user);
